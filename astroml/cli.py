@@ -1,0 +1,279 @@
+"""The ``astroml`` command: one command per stage, the same words as the workflow's rules.
+
+Nothing heavy is imported until a command runs, so help and tab completion are instant.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from astroml import __version__
+from astroml.errors import AstromlError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="From survey FITS cutouts to science catalogs.",
+)
+
+OptionsText = Annotated[
+    str | None,
+    typer.Option("--options", help="This stage's slice of the config: '{key: value}' or a file."),
+]
+SurveyName = Annotated[str, typer.Option(help="Name in config/surveys, or a YAML file.")]
+TaskName = Annotated[str, typer.Option(help="Science task.")]
+Out = Annotated[Path, typer.Option(help="What to write.")]
+Stores = Annotated[list[Path], typer.Option(help="Store: folder of shards, or shards.")]
+Device = Annotated[
+    Literal["auto", "cpu", "cuda"], typer.Option(help="Where the network runs; auto: a GPU if any.")
+]
+Bands = Annotated[str | None, typer.Option(help="Bands to use, comma-separated; default all.")]
+
+
+def _bands(text: str | None) -> list[str] | None:
+    return text.split(",") if text else None
+
+
+@app.callback(invoke_without_command=True)
+def _start(version: Annotated[bool, typer.Option("--version", help="Show it.")] = False) -> None:
+    if version:
+        print(f"astroml {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def simulate(
+    task: TaskName,
+    out: Out,
+    survey: SurveyName = "decals",
+    to: Annotated[
+        Literal["fits", "store"], typer.Option(help="FITS files and manifest, or one shard.")
+    ] = "fits",
+    bands: Bands = None,
+    size: Annotated[int, typer.Option(help="Cutout side, px.")] = 64,
+    seed: Annotated[int, typer.Option(help="Seed of the sky.")] = 1,
+    splits: Annotated[str | None, typer.Option(help="Splits, for a store: '{key: value}'.")] = None,
+    options: OptionsText = None,
+    device: Device = "auto",
+) -> None:
+    """Draw a simulated survey: FITS files with manifest and truth table, or a labelled store."""
+    from astroml import config, tasks
+    from astroml.sky import simulate as sky
+    from astroml.survey import load_survey
+
+    population = config.options_from(tasks.load(task).Sky, options)
+    described = load_survey(survey, _bands(bands))
+    if to == "fits":
+        sky.simulate_survey(task, population, described, out, size=size, seed=seed, device=device)
+    else:
+        cuts = config.options_from(config.Splits, splits)
+        sky.simulate_store(
+            task, population, described, out, splits=cuts, size=size, seed=seed, device=device
+        )
+
+
+@app.command()
+def ingest(
+    manifest: Annotated[Path, typer.Option(help="Table of objects.")],
+    out: Out,
+    rejects: Annotated[Path, typer.Option(help="Parquet table of what could not be stored.")],
+    survey: SurveyName = "decals",
+    cutouts: Annotated[str, typer.Option("--set", help="Cutout set.")] = "galaxy",
+    root: Annotated[Path | None, typer.Option(help="Folder that file names start from.")] = None,
+    chunk: Annotated[str, typer.Option(help="Part of the manifest: 'I/N', I from 0.")] = "0/1",
+    splits: Annotated[str | None, typer.Option(help="Splits: '{key: value}'.")] = None,
+    options: OptionsText = None,
+    workers: Annotated[int, typer.Option(help="Processes that read.")] = 1,
+    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler.")] = None,
+) -> None:
+    """Read survey files, calibrate, align and mask them, and write one shard of the store."""
+    from astroml import config
+    from astroml.ingest import run
+    from astroml.survey import load_survey
+
+    settings = config.options_from(config.Ingest, options)
+    run.ingest(
+        manifest,
+        load_survey(survey, settings.bands),
+        out,
+        rejects,
+        settings,
+        splits=config.options_from(config.Splits, splits),
+        cutouts=cutouts,
+        root=root,
+        chunk=chunk,
+        workers=workers,
+        scheduler=scheduler,
+    )
+
+
+@app.command()
+def tally(
+    store: Stores,
+    rejects: Annotated[list[Path], typer.Option(help="The parts' tables of rejects.")],
+    manifest: Annotated[Path, typer.Option(help="Table of objects that was ingested.")],
+    out: Out,
+    max_rejects: Annotated[float, typer.Option(help="Largest fraction that may be rejected.")] = 1,
+) -> None:
+    """Check that every row of the manifest was stored or rejected, and gather the rejects."""
+    from astroml.ingest import run
+
+    run.tally(store, rejects, manifest, out, max_rejects)
+
+
+@app.command()
+def train(
+    task: TaskName,
+    store: Stores,
+    out: Out,
+    options: OptionsText = None,
+    device: Device = "auto",
+    work: Annotated[Path | None, typer.Option(help="Folder of the checkpoint.")] = None,
+    find_lr: Annotated[
+        bool, typer.Option("--find-lr", help="Draw loss against learning rate to OUT, then stop.")
+    ] = False,
+) -> None:
+    """Train a task's network on the train split; keep the epoch that is best on validation."""
+    from astroml import config, tasks
+    from astroml import train as loop
+
+    settings = config.options_from(tasks.load(task).Options, options)
+    if find_lr:
+        loop.find_lr(task, settings, store, out, device=device)
+    else:
+        loop.train(task, settings, store, out, work=work, device=device)
+
+
+@app.command()
+def infer(
+    task: TaskName,
+    store: Stores,
+    weights: Annotated[Path, typer.Option(help="Trained weights, .safetensors.")],
+    out: Out,
+    options: OptionsText = None,
+    device: Device = "auto",
+) -> None:
+    """Score every cutout of a store; write catalog rows as Parquet."""
+    from astroml import config
+    from astroml import infer as scoring
+
+    settings = config.options_from(config.Infer, options)
+    scoring.infer(task, store, weights, out, settings, device=device)
+
+
+@app.command()
+def inject(
+    store: Stores,
+    out: Out,
+    survey: SurveyName = "decals",
+    options: OptionsText = None,
+    sky: Annotated[str | None, typer.Option(help="The task's sky: '{key: value}'.")] = None,
+    device: Device = "auto",
+) -> None:
+    """Add simulated signals to the real cutouts of a store; write a labelled store."""
+    from astroml import config, tasks
+    from astroml.sky import simulate as room
+    from astroml.survey import load_survey
+
+    settings = config.options_from(config.Inject, options)
+    population = config.options_from(tasks.load(settings.task).Sky, sky)
+    room.inject(store, settings, population, load_survey(survey), out, device=device)
+
+
+@app.command()
+def score(
+    task: TaskName,
+    rows: Annotated[list[Path], typer.Option(help="Rows that infer wrote.")],
+    store: Stores,
+    out: Out,
+    split: Annotated[
+        str, typer.Option(help="Split that is measured; 'all' for every row.")
+    ] = "test",
+    bootstrap: Annotated[int, typer.Option(help="Resamplings behind each uncertainty.")] = 200,
+) -> None:
+    """Measure the rows against the store's labels; write metrics with uncertainties as JSON."""
+    from astroml import score as metrics
+
+    metrics.score(task, rows, store, out, split=split, bootstrap=bootstrap)
+
+
+@app.command()
+def catalog(
+    task: TaskName,
+    rows: Annotated[list[Path], typer.Option(help="Rows that infer wrote, in order.")],
+    out: Annotated[list[Path], typer.Option(help="Files to write: .parquet, .fits.")],
+) -> None:
+    """Gather a task's rows into the catalog, with unit, UCD and description of each column."""
+    from astroml.catalog import write
+
+    write.write_catalog(task, rows, out)
+
+
+@app.command()
+def report(
+    config_file: Annotated[Path, typer.Option("--config", help="The run's whole config.")],
+    results: Annotated[Path, typer.Option(help="Folder of the run's results.")],
+    catalogs: Annotated[Path, typer.Option(help="Folder of the run's catalogs.")],
+    out: Out,
+) -> None:
+    """Build the page of a run: metrics, figures, candidates, rejects, time and memory."""
+    from astroml import config
+    from astroml.report import page
+
+    page.build(config.load(config_file), results, catalogs, out)
+
+
+@app.command()
+def summary(
+    results: Annotated[Path, typer.Argument(help="Folder of the run's results.")],
+    catalogs: Annotated[Path, typer.Argument(help="Folder of the run's catalogs.")],
+    top: Annotated[int, typer.Option(help="Rows to show of each catalog.")] = 5,
+) -> None:
+    """Print the top rows, the metrics with uncertainties, and where each file lies."""
+    from astroml.report import terminal
+
+    terminal.show(results, catalogs, top)
+
+
+@app.command()
+def config(
+    file: Annotated[Path | None, typer.Argument(help="A config to check.")] = None,
+    write: Annotated[
+        bool, typer.Option("--write", help="Regenerate the schema and the references.")
+    ] = False,
+) -> None:
+    """Check a config file, or write the schema, config/README.md and catalogs/README.md."""
+    from astroml import reference
+    from astroml.config import load
+
+    if write:
+        for path in reference.write_all(Path.cwd()):
+            print(f"wrote {path}")
+    if file:
+        load(file)
+        print(f"{file}: ok")
+
+
+def main() -> None:
+    """Run the command line; a fault the user can mend is one line and exit code 2."""
+    debug = os.environ.get("ASTROML_DEBUG") == "1"
+    try:
+        app()
+    except AstromlError as fault:
+        if debug:
+            raise
+        print(f"ERROR: {fault}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped; run the same command again to go on", file=sys.stderr)
+        sys.exit(130)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,272 @@
+"""Typed configuration: the one truth for defaults, checks, schema and reference.
+
+``config/config.yaml`` holds only what differs from the defaults written here.
+``load`` checks a whole file at once; the JSON schema in ``workflow/schemas/`` and
+``config/README.md`` are generated from these models (``astroml config``).
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+
+from astroml.errors import AstromlError
+
+
+class Strict(BaseModel):
+    """A frozen model that refuses unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class TrainOptions(Strict):
+    """The shared training loop; none of these needs touching for a first run."""
+
+    epochs: int = Field(30, ge=1, description="Passes over the train split at most.")
+    batch_size: int = Field(64, ge=2, description="Cutouts per step.")
+    lr: float = Field(2e-3, gt=0, description="Peak learning rate of AdamW.")
+    weight_decay: float = Field(1e-2, ge=0, description="Decoupled weight decay.")
+    warmup: float = Field(0.1, ge=0, lt=1, description="Fraction of all steps spent warming up.")
+    clip: float = Field(1.0, gt=0, description="Largest norm of the gradient.")
+    ema: float = Field(0.99, ge=0, lt=1, description="Decay per step of the averaged weights.")
+    patience: int = Field(8, ge=1, description="Epochs without a better validation loss.")
+    shift: float = Field(1.0, ge=0, description="Largest random shift of a cutout, px.")
+    seed: int = Field(1, ge=0, description="Seed of weights, order and augmentation.")
+
+
+class TaskOptions(Strict):
+    """What every task's options share."""
+
+    weights: str | None = Field(
+        None, description="Trained weights (.safetensors) to use instead of training."
+    )
+    train: TrainOptions = Field(TrainOptions(), description="The training loop.")
+
+
+class Input(Strict):
+    """The objects of the run."""
+
+    manifest: str | None = Field(
+        None,
+        description="Table of objects: CSV, ECSV, FITS or Parquet with object_id, ra, dec and what "
+        "the survey's file names need. Empty: a survey is simulated. Environment variables are "
+        "filled in.",
+    )
+    root: str | None = Field(
+        None,
+        description="Folder that file names in the manifest start from. Empty: the manifest's own.",
+    )
+
+
+class Ingest(Strict):
+    """From survey files to the store."""
+
+    chunks: int = Field(4, ge=1, description="Parts the manifest is cut into, one job each.")
+    bands: list[str] | None = Field(None, description="Bands to keep, in order. Empty: all.")
+    size: dict[str, int] = Field(
+        {"galaxy": 64}, description="Cutout side of each set, px of the survey's scale."
+    )
+    max_masked: float = Field(
+        0.5, ge=0, le=1, description="Masked fraction above which a band counts as missing."
+    )
+    max_rejects: float = Field(
+        0.05, ge=0, le=1, description="Fraction of rejected objects above which the run fails."
+    )
+    missing_bands: Literal["reject", "keep"] = Field(
+        "reject", description="What becomes of an object without one of the bands."
+    )
+    block: int = Field(256, ge=1, description="Objects per Dask task and per write.")
+
+
+class Splits(Strict):
+    """Train, validation and test sky."""
+
+    nside: int = Field(256, ge=1, description="HEALPix nside of the sky cells that stay together.")
+    val: float = Field(0.15, ge=0, lt=1, description="Fraction of the sky for validation.")
+    test: float = Field(0.15, ge=0, lt=1, description="Fraction of the sky for the test.")
+    seed: int = Field(1, ge=0, description="Seed of the hash that assigns the cells.")
+
+
+class Infer(Strict):
+    """From weights and a store to rows."""
+
+    batch_size: int = Field(256, ge=1, description="Cutouts per forward pass; changes no result.")
+    device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where networks run.")
+
+
+class Report(Strict):
+    """The page at the end."""
+
+    top: int = Field(24, ge=1, description="Candidates drawn in the mosaic.")
+    bootstrap: int = Field(200, ge=2, description="Resamplings behind each uncertainty.")
+
+
+class Inject(Strict):
+    """Simulated signals added to the run's own real cutouts, scored beside them."""
+
+    task: str = Field("lens", description="Task whose signal is added.")
+    copies: int = Field(1, ge=1, description="Injected copies of each cutout.")
+    seed: int = Field(1, ge=0, description="Seed of the injected signals.")
+
+
+class Run(Strict):
+    """Everything but the tasks, which add their own sections."""
+
+    run: str = Field("demo", pattern=r"^[A-Za-z0-9_-]+$", description="Name of the run's folders.")
+    survey: str = Field("decals", description="Name in config/surveys, or a YAML file.")
+    input: Input = Field(Input(), description="The objects of the run.")
+    train_on: Literal["input", "simulated"] = Field(
+        "input",
+        description="Train on the run's own labelled objects, or on a simulated sky made for it.",
+    )
+    seed: int = Field(1, ge=0, description="Seed of the simulated sky.")
+    ingest: Ingest = Field(Ingest(), description="From survey files to the store.")
+    splits: Splits = Field(Splits(), description="Train, validation and test sky.")
+    inject: Inject | None = Field(None, description="Signals added to real cutouts; empty: none.")
+    infer: Infer = Field(Infer(), description="From weights and a store to rows.")
+    report: Report = Field(Report(), description="The page at the end.")
+
+
+@cache
+def config_model() -> type[Run]:
+    """Return the model of a whole config file: ``Run`` plus a section per task folder."""
+    from astroml import tasks
+
+    options, skies = {}, {}
+    for name in tasks.names():
+        task = tasks.load(name)
+        about = task.__doc__.strip().splitlines()[0]
+        options[name] = (task.Options | None, Field(None, description=about))
+        skies[name] = (task.Sky, Field(task.Sky(), description=about))
+    section = create_model("Tasks", __base__=Strict, __doc__="Tasks of the run.", **options)
+    sky = create_model("Simulate", __base__=Strict, __doc__="The simulated sky.", **skies)
+    return create_model(
+        "Config",
+        __base__=Run,
+        __doc__="One run of the pipeline.",
+        tasks=(
+            section,
+            Field(section(), description="Tasks of the run; those named here run."),
+        ),
+        simulate=(sky, Field(sky(), description="The simulated sky of each task.")),
+    )
+
+
+def load(source: str | Path | dict[str, Any]) -> Run:
+    """Read and check a whole config.
+
+    Parameters
+    ----------
+    source : str, Path or dict
+        A YAML file, or what one holds.
+
+    Returns
+    -------
+    Run
+        The checked config, every default filled in.
+
+    Raises
+    ------
+    AstromlError
+        If the file is not there, is not YAML, or holds an unknown key or a bad value; the message
+        names every fault with its place and the nearest known key.
+    """
+    where = "config" if isinstance(source, dict) else str(source)
+    config = check(config_model(), read_yaml(source), where)
+    if not chosen_tasks(config):
+        known = ", ".join(config_model().model_fields["tasks"].annotation.model_fields)
+        raise AstromlError(f"{where}: no task under 'tasks'; name at least one of: {known}")
+    return config
+
+
+def read_yaml(source: str | Path | dict[str, Any]) -> dict[str, Any]:
+    """Return the mapping in a YAML file, or the mapping itself."""
+    if isinstance(source, dict):
+        return source
+    try:
+        data = yaml.safe_load(Path(source).read_text())
+    except FileNotFoundError:
+        raise AstromlError(f"{source}: no such file; name a YAML file that exists") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as fault:
+        raise AstromlError(f"{source}: not a YAML file ({' '.join(str(fault).split())})") from None
+    if data is None:
+        return {}
+    if not isinstance(data, dict):
+        raise AstromlError(f"{source}: found {type(data).__name__}, expected keys and values")
+    return data
+
+
+def check(model: type[BaseModel], data: dict[str, Any], where: str) -> Any:
+    """Validate ``data`` against ``model``; each fault becomes a clause of one AstromlError."""
+    try:
+        return model.model_validate(data)
+    except ValidationError as fault:
+        clauses = [_clause(model, error) for error in fault.errors()]
+        raise AstromlError(f"{where}: " + "; ".join(clauses)) from None
+
+
+def _clause(model: type[BaseModel], error: Any) -> str:
+    place = ".".join(str(part) for part in error["loc"])
+    if error["type"] != "extra_forbidden":
+        return f"{place or 'value'}: {error['msg'].lower()}, found {error['input']!r}"
+    known = _fields_at(model, error["loc"][:-1])
+    near = difflib.get_close_matches(str(error["loc"][-1]), known, n=1, cutoff=0.5)
+    hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
+    return f"unknown key {place!r}; {hint}"
+
+
+def _fields_at(model: type[BaseModel], loc: tuple) -> list[str]:
+    """Return the field names of the model found by following ``loc`` from ``model``."""
+    for part in loc:
+        if part in model.model_fields:
+            model = submodel(model.model_fields[part].annotation) or model
+    return list(model.model_fields)
+
+
+def submodel(annotation: Any) -> type[BaseModel] | None:
+    """Return the model inside an annotation such as ``Model | None`` or ``dict[str, Model]``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    for inner in getattr(annotation, "__args__", ()):
+        if found := submodel(inner):
+            return found
+    return None
+
+
+def chosen_tasks(config: Run) -> dict[str, TaskOptions]:
+    """Return the options of the tasks that the config names, in pipeline order."""
+    return {name: options for name, options in config.tasks if options is not None}
+
+
+def options_from(model: type[BaseModel], text: str | None) -> Any:
+    """Build one slice of the config from the command line's ``--options``.
+
+    Parameters
+    ----------
+    model : type
+        The slice's model, such as ``Ingest`` or a task's ``Options``.
+    text : str or None
+        JSON or YAML text, or the path of such a file; None gives the defaults.
+    """
+    if text is None:
+        return model()
+    if not text.lstrip().startswith("{") and Path(text).is_file():
+        return check(model, read_yaml(text), text)
+    try:
+        data = yaml.safe_load(text)
+    except yaml.YAMLError:
+        data = None
+    if not isinstance(data, dict):
+        raise AstromlError(f"--options: found {text!r}, expected '{{key: value}}' or a YAML file")
+    return check(model, data, "--options")
+
+
+def as_json(options: BaseModel) -> str:
+    """Return one line of JSON, keys in the model's order: what rules pass and hashes read."""
+    return json.dumps(options.model_dump(mode="json"), separators=(",", ":"))

@@ -1,0 +1,73 @@
+"""What made a file: version, options, inputs, seed. No clocks: same input gives same bytes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from astroml import __version__
+
+
+def digest(what: Any) -> str:
+    """Return 16 hex digits of the SHA-256 of a file, a model, or anything JSON can hold."""
+    if isinstance(what, Path):
+        with what.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()[:16]
+    if isinstance(what, BaseModel):
+        what = what.model_dump(mode="json")
+    text = json.dumps(what, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def stamp(stage: str, options: Any, inputs: list[Path] | None = None, **facts: Any) -> dict:
+    """Describe how a file is made.
+
+    Parameters
+    ----------
+    stage : str
+        The command, such as ``ingest``.
+    options : BaseModel or dict
+        What was asked for; kept whole, with its hash.
+    inputs : list of Path
+        Files read, each kept by name with its hash.
+    **facts
+        Anything else that changes the answer: bands, seed, unit.
+    """
+    if isinstance(options, BaseModel):
+        options = options.model_dump(mode="json")
+    return {
+        "stage": stage,
+        "version": __version__,
+        "options": options,
+        "options_hash": digest(options),
+        "inputs": {path.name: digest(path) for path in inputs or []},
+        **facts,
+    }
+
+
+class replacing:
+    """Write a file whole or not at all.
+
+    Used as ``with replacing(path) as part:``; the block writes ``part``, which becomes ``path``
+    when the block ends well and is removed when it does not. The name holds the process id, so
+    that two writers never share it.
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+        self.part = self.path.with_name(f"{self.path.name}.{os.getpid()}.part")
+
+    def __enter__(self) -> Path:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        return self.part
+
+    def __exit__(self, kind, fault, trace) -> None:
+        if kind is None:
+            os.replace(self.part, self.path)
+        else:
+            self.part.unlink(missing_ok=True)

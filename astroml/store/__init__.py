@@ -1,0 +1,24 @@
+"""The HDF5 contract: what lies in a shard, who writes it, who reads it, which split a row is in."""
+
+from astroml.store.layout import (
+    FLAGS,
+    FORMAT,
+    MASK,
+    SPLITS,
+    Header,
+)
+from astroml.store.reader import Store, open_store
+from astroml.store.splits import assign_splits
+from astroml.store.writer import write_shard
+
+__all__ = [
+    "FLAGS",
+    "FORMAT",
+    "MASK",
+    "SPLITS",
+    "Header",
+    "Store",
+    "assign_splits",
+    "open_store",
+    "write_shard",
+]

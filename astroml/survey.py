@@ -1,0 +1,134 @@
+"""A survey, described once: bands, pixels, noise, seeing, and how its files are laid out.
+
+The descriptions are the YAML files in ``config/surveys``; this is their typed form.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from astroml.config import Strict, check, read_yaml
+from astroml.errors import AstromlError
+
+HERE = Path(__file__).parent
+
+
+class Band(Strict):
+    """One band of a survey."""
+
+    wavelength: float = Field(gt=0, description="Effective wavelength, nm.")
+    zero_point: float = Field(description="AB magnitude of one unit of flux.")
+    psf_fwhm: float = Field(gt=0, description="Median seeing, arcsec.")
+    sigma: float = Field(gt=0, description="Background noise of one pixel, in the survey's unit.")
+    gain: float = Field(
+        gt=0, description="Detected photoelectrons per unit of flux, for the sources' own noise."
+    )
+    label: str | None = Field(
+        None, description="What file names, HDU names and headers call the band, if not its key."
+    )
+
+
+class Psf(Strict):
+    """The distribution of the point spread function."""
+
+    beta: float = Field(3.0, gt=1, description="Moffat exponent.")
+    scatter: float = Field(0.12, ge=0, description="Log-normal scatter of the FWHM per object.")
+    ellipticity: float = Field(0.03, ge=0, lt=0.3, description="Typical ellipticity (1-q)/(1+q).")
+
+
+class Plane(Strict):
+    """Where one kind of pixels lies in the survey's files.
+
+    ``file`` and ``hdu`` are templates: ``{band}`` is the band's label, any other name in braces a
+    column of the manifest.
+    """
+
+    file: str = Field("{file}", description="Path template, from the manifest's folder.")
+    hdu: int | str = Field(0, description="HDU number or name template.")
+    axis: Literal["band", "object"] | None = Field(
+        None,
+        description="What a cube's first axis counts: bands (as the header's BANDS says, else the "
+        "survey's order) or objects (numbered from 0 by the manifest's column 'index').",
+    )
+
+
+class Layout(Strict):
+    """How a survey lays out the files of its cutouts."""
+
+    image: Plane = Field(Plane(), description="Science pixels.")
+    noise: Plane | None = Field(None, description="Noise of each pixel.")
+    noise_kind: Literal["ivar", "variance", "rms"] = Field("ivar", description="What noise holds.")
+    mask: Plane | None = Field(None, description="Mask of each pixel.")
+    mask_bits: dict[str, int] = Field(
+        {},
+        description="Value of the files' mask plane for each of our bits (bad, saturated, cosmic, "
+        "edge, nodata, interpolated), several values added up. Empty: any value but 0 is bad.",
+    )
+    psf: Plane | None = Field(None, description="Image of the point spread function.")
+    zero_point_key: str | None = Field(
+        None, description="Header card with the zero point; absent, the band's own is used."
+    )
+
+
+class Survey(Strict):
+    """A survey: what its pixels mean."""
+
+    name: str = Field(description="Short name.")
+    title: str = Field("", description="Full name and source of the numbers.")
+    unit: str = Field(description="Unit of the files' pixels, for people.")
+    pixel_scale: float = Field(gt=0, description="Pixel side, arcsec.")
+    noise_correlation: float = Field(
+        0.0, ge=0, description="Gaussian sigma of the noise correlation, px; 0 is white."
+    )
+    psf: Psf = Field(Psf(), description="The distribution of the point spread function.")
+    bands: dict[str, Band] = Field(description="Bands, in order of wavelength.")
+    layout: Layout = Field(Layout(), description="How the files are laid out.")
+
+    @model_validator(mode="after")
+    def _has_bands(self):
+        if not self.bands:
+            raise ValueError("a survey needs at least one band")
+        return self
+
+    def pick(self, bands: list[str] | None) -> Survey:
+        """Return the survey with only ``bands``, in that order; None keeps all."""
+        if bands is None:
+            return self
+        if lost := [band for band in bands if band not in self.bands]:
+            raise AstromlError(
+                f"survey {self.name}: no band {', '.join(lost)}; it has {', '.join(self.bands)}"
+            )
+        return self.model_copy(update={"bands": {band: self.bands[band] for band in bands}})
+
+
+NJY_PER_ZERO_MAG = 3630.780547701013e9
+"""Flux density of AB magnitude 0, nJy: 10^(-48.6/2.5) erg/s/cm2/Hz (Oke & Gunn 1983)."""
+
+
+def njy_per_unit(zero_point: float) -> float:
+    """Return the nJy in one unit of flux whose AB magnitude is ``zero_point``."""
+    return NJY_PER_ZERO_MAG * 10 ** (-0.4 * zero_point)
+
+
+def survey_file(name: str) -> Path:
+    """Return the YAML file of a survey: a path as it is, a name from ``config/surveys``."""
+    if name.endswith((".yaml", ".yml")):
+        return Path(name)
+    folders = [Path("config/surveys"), HERE.parent / "config/surveys", HERE / "surveys"]
+    for folder in folders:
+        if (file := folder / f"{name}.yaml").is_file():
+            return file
+    known = sorted({file.stem for folder in folders for file in folder.glob("*.yaml")})
+    raise AstromlError(
+        f"survey {name!r}: not in config/surveys, which holds {', '.join(known) or 'none'}; "
+        "name one of these or a YAML file"
+    )
+
+
+def load_survey(name: str, bands: list[str] | None = None) -> Survey:
+    """Read and check a survey's description, with only ``bands`` if they are given."""
+    file = survey_file(str(name))
+    return check(Survey, read_yaml(file), str(file)).pick(bands)
