@@ -217,7 +217,9 @@ def catalog(
 
 @app.command()
 def report(
-    config_file: Annotated[Path, typer.Option("--config", help="The run's whole config.")],
+    config_text: Annotated[
+        str, typer.Option("--config", help="The run's whole config: '{key: value}' or a file.")
+    ],
     results: Annotated[Path, typer.Option(help="Folder of the run's results.")],
     catalogs: Annotated[Path, typer.Option(help="Folder of the run's catalogs.")],
     out: Out,
@@ -226,7 +228,7 @@ def report(
     from astroml import config
     from astroml.report import page
 
-    page.build(config.load(config_file), results, catalogs, out)
+    page.build(config.options_from(config.config_model(), config_text), results, catalogs, out)
 
 
 @app.command()

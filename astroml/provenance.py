@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
 import json
 import os
@@ -11,6 +12,18 @@ from typing import Any
 from pydantic import BaseModel
 
 from astroml import __version__
+
+VERSIONS = {
+    "simulate": 1,
+    "ingest": 1,
+    "train": 1,
+    "inject": 1,
+    "infer": 1,
+    "score": 1,
+    "catalog": 1,
+    "report": 1,
+}
+"""Raised by hand when a stage's output changes, so that the workflow makes it anew."""
 
 
 def digest(what: Any) -> str:
@@ -43,6 +56,7 @@ def stamp(stage: str, options: Any, inputs: list[Path] | None = None, **facts: A
     return {
         "stage": stage,
         "version": __version__,
+        "stage_version": VERSIONS.get(stage, 0),
         "options": options,
         "options_hash": digest(options),
         "inputs": {path.name: digest(path) for path in inputs or []},
@@ -55,7 +69,7 @@ class replacing:
 
     Used as ``with replacing(path) as part:``; the block writes ``part``, which becomes ``path``
     when the block ends well and is removed when it does not. The name holds the process id, so
-    that two writers never share it.
+    that two writers never share it; what killed writers left behind goes when one succeeds.
     """
 
     def __init__(self, path: str | Path):
@@ -69,5 +83,7 @@ class replacing:
     def __exit__(self, kind, fault, trace) -> None:
         if kind is None:
             os.replace(self.part, self.path)
+            for left in self.path.parent.glob(f"{glob.escape(self.path.name)}.*.part"):
+                left.unlink(missing_ok=True)
         else:
             self.part.unlink(missing_ok=True)

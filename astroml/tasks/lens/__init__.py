@@ -6,6 +6,7 @@ import numpy as np
 from pydantic import Field
 
 from astroml.config import Strict, TaskOptions, TrainOptions
+from astroml.errors import AstromlError
 from astroml.tasks import Column
 
 SET = "galaxy"
@@ -89,6 +90,29 @@ def targets(objects: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.n
     return {LABEL: objects[LABEL].astype(np.float32)}, labelled
 
 
+def check(targets: dict[str, np.ndarray], split: str) -> None:
+    """Refuse the labelled rows of a split if nothing can be learnt or measured on them.
+
+    Parameters
+    ----------
+    targets : dict
+        ``is_lens`` (n,) of the split's labelled rows.
+    split : str
+        ``train`` or ``val``.
+    """
+    values = targets[LABEL]
+    if odd := int((~np.isin(values, (0, 1))).sum()):
+        raise AstromlError(
+            f"column {LABEL}: {odd} of {len(values)} labelled rows in split {split} are neither 0 "
+            "nor 1; mend them, or leave them out with the column labels"
+        )
+    if (values == values[0]).all():
+        raise AstromlError(
+            f"column {LABEL}: all {len(values)} labelled rows in split {split} are "
+            f"{values[0]:.0f}; add lenses and non-lenses, or use smaller sky cells (splits: nside)"
+        )
+
+
 def calibrate(output: dict[str, np.ndarray], targets: dict[str, np.ndarray]) -> dict[str, float]:
     """Fit slope and offset of the logit on the validation split (Platt 1999).
 
@@ -144,6 +168,65 @@ def rows(output: dict, objects: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     }
 
 
+FPR_LEVELS = {
+    "1e-1": (0.1, 10),
+    "1e-2": (0.01, 100),
+    "1e-3": (1e-3, 10_000),
+    "1e-4": (1e-4, 100_000),
+}
+"""False-positive rates at which completeness is stated, and the fewest negatives that allow it."""
+
+AGAINST = {
+    "theta_e": ("Einstein radius", "arcsec"),
+    "arc_snr": ("arc S/N", ""),
+}
+"""Labels that completeness is drawn against, where a store has them: name and unit."""
+
+CAVEAT = (
+    "lens_prob is calibrated at the labelled sample's share of lenses, which is hundreds of times "
+    "that of the sky: there, most objects above any threshold are not lenses. The table of metrics "
+    "states the purity to expect, where the test set is large enough to know it."
+)
+"""What a reader of the report must know."""
+
+PREVALENCE = 1e-3
+"""Lenses per galaxy among preselected massive galaxies of the sky, for the purity to expect."""
+
+METRICS = {
+    "auroc": (
+        "Area under the ROC curve",
+        "Chance that a lens scores above a non-lens. High values alone are no evidence: finders at "
+        "0.96 can be useless at the false-positive rates the sky demands.",
+    ),
+    "average_precision": (
+        "Average precision",
+        "Purity averaged over completeness, at the test set's share of lenses.",
+    ),
+    "tpr_zero_fp": (
+        "Completeness with no false positive",
+        "Share of lenses that score above every non-lens of the test set; falls as the set grows.",
+    ),
+    "tpr_at_fpr_*": (
+        "Completeness at a false-positive rate of *",
+        "Share of lenses above the threshold that this share of non-lenses passes.",
+    ),
+    "purity_on_sky": (
+        "Purity to expect on the sky",
+        "Share of true lenses above the threshold of false-positive rate 1e-2, if one in a "
+        "thousand galaxies looked at is a lens and the sky looks like the test set.",
+    ),
+    "completeness": ("Completeness at 0.5", "Share of lenses with lens_prob above 0.5."),
+    "ece": (
+        "Calibration error",
+        "Mean gap between lens_prob and the share of lenses found at it, in ten equal bins. Small "
+        "samples have some by chance.",
+    ),
+    "brier": ("Brier score", "Mean squared difference of lens_prob and truth; 0 is perfect."),
+    "fpr_*": ("False positives: *", "Share of this kind of non-lens with lens_prob above 0.5."),
+}
+"""metric (``*`` stands for any text) -> its name for people, and what it means."""
+
+
 def score(
     truth: dict[str, np.ndarray], rows: dict[str, np.ndarray], bootstrap: int = 200, seed: int = 1
 ) -> dict[str, tuple[float, float]]:
@@ -157,15 +240,27 @@ def score(
         ``lens_prob`` and ``lens_score`` (n,), in the order of ``truth``.
     bootstrap : int
         Resamplings of the rows, from whose scatter the uncertainty comes.
+    seed : int
+        Seed of the resamplings.
 
     Returns
     -------
     dict
-        metric -> (value, uncertainty). ``tpr_at_fpr_1e-2`` is the true-positive rate at a false-
-        positive rate of one percent; ``ece`` the expected calibration error in ten equal bins
-        (Guo et al. 2017, eq. 3); ``fpr_<kind>`` the share of that kind above lens_prob 0.5.
+        metric -> (value, uncertainty), as ``METRICS`` explains them. The uncertainty is the
+        standard deviation over the resamplings; for plain shares (``completeness``,
+        ``fpr_<kind>``) at least half the 68% Wilson interval, so that 0 of 20 is not "0 +- 0".
+
+    Raises
+    ------
+    AstromlError
+        If the labels hold one class only.
     """
     is_lens = truth[LABEL].astype(bool)
+    if is_lens.all() or not is_lens.any():
+        kind = "lenses" if is_lens.any() else "non-lenses"
+        raise AstromlError(
+            f"all {len(is_lens)} labelled objects are {kind}; metrics need both, label more"
+        )
     values = _metrics(is_lens, rows, truth.get("kind"))
     rng = np.random.default_rng(seed)
     draws: dict[str, list] = {name: [] for name in values}
@@ -174,25 +269,54 @@ def score(
         if is_lens[pick].all() or not is_lens[pick].any():
             continue
         kind = truth["kind"][pick] if "kind" in truth else None
-        sample = {name: np.asarray(column)[pick] for name, column in rows.items()}
+        sample = {name: np.asarray(rows[name])[pick] for name in ("lens_prob", "lens_score")}
         for name, value in _metrics(is_lens[pick], sample, kind).items():
             draws.setdefault(name, []).append(value)
-    return {name: (value, float(np.std(draws[name]))) for name, value in values.items()}
+    trials = _trials(is_lens, truth.get("kind"))
+    return {
+        name: (value, _error(value, draws[name], trials.get(name)))
+        for name, value in values.items()
+    }
+
+
+def _trials(is_lens: np.ndarray, kind: np.ndarray | None) -> dict[str, int]:
+    """Return the number of objects behind each plain share."""
+    trials = {"completeness": int(is_lens.sum())}
+    if kind is not None:
+        names, counts = np.unique(kind[~is_lens], return_counts=True)
+        trials |= {f"fpr_{name}": int(count) for name, count in zip(names, counts)}
+    return trials
+
+
+def _error(value: float, draws: list[float], trials: int | None) -> float:
+    scatter = float(np.std(draws)) if len(draws) > 1 else np.nan
+    if trials is None:
+        return scatter
+    # Half width of the Wilson interval at one sigma (Wilson 1927).
+    wilson = np.sqrt(value * (1 - value) / trials + 0.25 / trials**2) / (1 + 1 / trials)
+    return float(np.fmax(scatter, wilson))
 
 
 def _metrics(is_lens: np.ndarray, rows: dict, kind: np.ndarray | None) -> dict[str, float]:
     from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
     rank, prob = rows["lens_score"], np.asarray(rows["lens_prob"], float)
-    fpr, tpr, _ = roc_curve(is_lens, rank)
+    fpr, tpr, _ = roc_curve(is_lens, rank, drop_intermediate=False)
     values = {
         "auroc": roc_auc_score(is_lens, rank),
         "average_precision": average_precision_score(is_lens, rank),
-        "tpr_at_fpr_1e-2": tpr[fpr <= 0.01].max(),
-        "tpr_at_fpr_1e-1": tpr[fpr <= 0.1].max(),
-        "completeness": (prob[is_lens] > 0.5).mean(),
-        "ece": _calibration_error(is_lens, prob),
+        "tpr_zero_fp": tpr[fpr == 0].max(),
     }
+    negatives = np.count_nonzero(~is_lens)
+    for name, (level, fewest) in FPR_LEVELS.items():
+        if negatives >= fewest:
+            values[f"tpr_at_fpr_{name}"] = tpr[fpr <= level].max()
+    if "tpr_at_fpr_1e-2" in values:
+        true = PREVALENCE * values["tpr_at_fpr_1e-2"]
+        values["purity_on_sky"] = true / (true + (1 - PREVALENCE) * 0.01)
+    values["completeness"] = (prob[is_lens] > 0.5).mean()
+    values["ece"] = _calibration_error(is_lens, prob)
+    values["brier"] = np.mean((prob - is_lens) ** 2)
     if kind is not None:
         for name in np.unique(kind[~is_lens]):
             values[f"fpr_{name}"] = (prob[~is_lens & (kind == name)] > 0.5).mean()
@@ -200,6 +324,7 @@ def _metrics(is_lens: np.ndarray, rows: dict, kind: np.ndarray | None) -> dict[s
 
 
 def _calibration_error(is_lens: np.ndarray, prob: np.ndarray) -> float:
+    """Return the expected calibration error in ten equal bins (Guo et al. 2017, eq. 3)."""
     bins = np.minimum((prob * 10).astype(int), 9)
     total = np.bincount(bins, minlength=10)
     gap = np.abs(np.bincount(bins, prob - is_lens, minlength=10))

@@ -1,0 +1,56 @@
+# Every target sets up what it needs: a virtual environment in .venv, from pyproject.toml alone.
+
+PYTHON ?= python3
+BIN := .venv/bin
+RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
+SNAKEMAKE := $(RUN) snakemake --profile workflow/profiles/local
+
+.PHONY: demo test lint bench references clean help
+.DEFAULT_GOAL := help
+
+help:  ## Show what can be made.
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /\t/' | expand -t 14
+
+demo: .venv/.run  ## Install, then run the whole workflow on a simulated survey.
+	$(SNAKEMAKE)
+	@$(RUN) astroml summary results/demo catalogs/demo
+
+test: .venv/.test  ## Run the whole test suite.
+	$(RUN) pytest
+
+lint: .venv/.test .venv/.lint  ## Check style, formats and the workflow.
+	$(RUN) ruff check .
+	$(RUN) ruff format --check .
+	$(RUN) snakefmt --check Snakefile workflow
+	$(RUN) snakemake --lint
+
+bench: .venv/.test  ## Measure the throughput of each stage on this machine.
+	$(RUN) python tests/bench.py
+
+references: .venv/.run  ## Write the schema and the references anew from the code.
+	$(RUN) astroml config --write
+
+clean:  ## Remove what runs have made; the environment stays.
+	rm -rf results catalogs/*/ .snakemake
+
+# Debian splits venv off its Python; root on Debian gets it installed, others are told.
+.venv/.made:
+	$(PYTHON) -m venv .venv \
+	|| { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null \
+	     && apt-get update -q && apt-get install -qy python3-venv && $(PYTHON) -m venv .venv; } \
+	|| { echo "ERROR: $(PYTHON) cannot make virtual environments; on Debian: apt install python3-venv" >&2; rm -rf .venv; exit 1; }
+	$(BIN)/python -c 'import sys; sys.exit(sys.version_info < (3, 11) and "ERROR: Python 3.11 or newer is needed, found " + sys.version.split()[0] + "; name one: make PYTHON=python3.12 demo")'
+	$(BIN)/python -m pip install -q --upgrade pip
+	@touch $@
+
+.venv/.run: .venv/.made pyproject.toml
+	$(BIN)/python -m pip install -q -e .
+	@touch $@
+
+.venv/.test: .venv/.run
+	$(BIN)/python -m pip install -q -e '.[test]'
+	@touch $@
+
+.venv/.lint: .venv/.run
+	$(BIN)/python -m pip install -q -e '.[lint]'
+	@touch $@

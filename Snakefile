@@ -1,0 +1,31 @@
+# From survey FITS cutouts to science catalogs. Reading this file is reading the pipeline:
+# what is configured, which stages there are, in which order, and what a run delivers.
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+# A --configfile stands alone; without one, the embedded demo survey runs.
+if not workflow.overwrite_configfiles:
+
+    configfile: "config/config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/simulate.smk"
+include: "workflow/rules/ingest.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/inject.smk"
+include: "workflow/rules/infer.smk"
+include: "workflow/rules/score.smk"
+include: "workflow/rules/catalog.smk"
+include: "workflow/rules/report.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        expand(f"{CATALOGS}/{{task}}.{{kind}}", task=TASKS, kind=["parquet", "fits"]),
+        metrics_files(),
+        f"{RESULTS}/report.html",

@@ -1,0 +1,1 @@
+"""Catalogs: what each column means, and files that say it."""

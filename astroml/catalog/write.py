@@ -1,0 +1,257 @@
+"""Gather rows into a catalog: one checked table, written with its meaning in every format."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+from xml.etree import ElementTree
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from astroml import __version__, tasks
+from astroml.catalog.columns import all_columns, arrow_type
+from astroml.errors import AstromlError
+from astroml.provenance import replacing, stamp
+from astroml.tasks import Column
+
+VOTABLE_TYPES = {
+    "bool": "boolean",
+    "uint8": "unsignedByte",
+    "int16": "short",
+    "int32": "int",
+    "int64": "long",
+    "float32": "float",
+    "float64": "double",
+    "str": "char",
+}
+
+
+def write_catalog(task: str, rows_paths, outs) -> int:
+    """Gather a task's rows into its catalog and return the number of rows.
+
+    Parameters
+    ----------
+    task : str
+        Name of the task.
+    rows_paths : list of path
+        Parquet files that infer wrote, in the order wanted.
+    outs : list of path
+        Files to write; ``.parquet`` or ``.fits`` says how.
+
+    Raises
+    ------
+    AstromlError
+        If a column is missing, unknown, of another type or null, or an object comes twice.
+    """
+    writers = {".parquet": write_parquet, ".fits": write_fits}
+    outs = [Path(out) for out in outs]
+    for out in outs:
+        if out.suffix not in writers:
+            raise AstromlError(f"{out}: found {out.suffix!r}, expected {' or '.join(writers)}")
+    table, columns = gather(task, [Path(path) for path in rows_paths])
+    about = stamp("catalog", {"task": task}, [Path(path) for path in rows_paths])
+    for out in outs:
+        with replacing(out) as part:
+            writers[out.suffix](table, columns, task, about, part)
+    return len(table)
+
+
+def gather(task: str, paths: list[Path]) -> tuple[pa.Table, tuple[Column, ...]]:
+    """Read, check and concatenate a task's rows.
+
+    Returns
+    -------
+    table : pyarrow.Table
+        Columns in the catalog's order.
+    columns : tuple of Column
+        What they mean; ``object_id`` is text where the manifest's ids are text.
+    """
+    if not paths:
+        raise AstromlError("no rows given; name the Parquet files that infer wrote")
+    columns = all_columns(task)
+    parts = [_read(path, columns) for path in paths]
+    ids = {str(part.schema.field("object_id").type) for part in parts if len(part)}
+    if len(ids) > 1:
+        raise AstromlError(
+            f"{paths[0].parent}: object_id is a number in some files, text in others"
+        )
+    text = ids == {"string"} or (not ids and parts[0].schema.field("object_id").type == pa.string())
+    if text:
+        columns = (replace(columns[0], dtype="str"), *columns[1:])
+    schema = pa.schema([(column.name, arrow_type(column)) for column in columns])
+    table = pa.concat_tables([part if len(part) else schema.empty_table() for part in parts])
+    if not getattr(tasks.load(task), "MANY_ROWS", False):
+        _refuse_duplicates(table["object_id"], paths)
+    return table.combine_chunks(), columns
+
+
+def _read(path: Path, columns: tuple[Column, ...]) -> pa.Table:
+    """Read one file of rows and hold it against the columns."""
+    if not path.is_file():
+        raise AstromlError(f"{path}: no such rows; run infer first")
+    try:
+        table = pq.ParquetFile(path).read()
+    except pa.ArrowInvalid as fault:
+        raise AstromlError(f"{path}: not a Parquet file that can be read ({fault})") from None
+    names = [column.name for column in columns]
+    lost = [name for name in names if name not in table.column_names]
+    extra = [name for name in table.column_names if name not in names]
+    if lost or extra:
+        clauses = [f"missing {', '.join(lost)}"] * bool(lost)
+        clauses += [f"unknown {', '.join(extra)}"] * bool(extra)
+        raise AstromlError(f"{path}: columns {'; '.join(clauses)}; infer again with this version")
+    arrays = [_check(table[column.name], column, path) for column in columns]
+    return pa.table(arrays, names=names)
+
+
+def _check(values: pa.ChunkedArray, column: Column, path: Path) -> pa.ChunkedArray:
+    """Return the values in the column's type; only text may be stored in several ways."""
+    kind, wanted = values.type, arrow_type(column)
+    plain = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if pa.types.is_string(plain) or pa.types.is_large_string(plain):
+        values = values.cast(pa.string())
+        if column.name == "object_id":
+            wanted = pa.string()
+    if values.type != wanted:
+        text = " or string" if column.name == "object_id" else ""
+        raise AstromlError(f"{path}: column {column.name}: found {kind}, expected {wanted}{text}")
+    if values.null_count and pa.types.is_floating(wanted):
+        return pc.fill_null(values, float("nan"))
+    if values.null_count:
+        raise AstromlError(f"{path}: column {column.name}: {values.null_count} values are null")
+    return values
+
+
+def _refuse_duplicates(ids: pa.ChunkedArray, paths: list[Path]) -> None:
+    counts = pc.value_counts(ids)
+    twice = counts.filter(pc.greater(counts.field("counts"), 1))
+    if len(twice):
+        raise AstromlError(
+            f"{paths[0].parent}: {len(twice)} objects come more than once, such as "
+            f"{twice[0]['values']}; give each file of rows once, and unique ids in the manifest"
+        )
+
+
+def as_astropy(table: pa.Table, columns: tuple[Column, ...], task: str):
+    """Return an astropy Table with unit, UCD (in ``meta``) and description of each column."""
+    from astropy.table import Table
+
+    data = Table(meta={"task": task, "version": __version__})
+    for column in columns:
+        values = table[column.name].to_numpy()
+        if column.dtype == "str":
+            values = values.astype(str) if len(values) else np.zeros(0, "U1")
+        data[column.name] = values
+        info = data[column.name]
+        info.unit = column.unit or None
+        info.description = column.description
+        info.meta["ucd"] = column.ucd
+    return data
+
+
+def write_parquet(
+    table: pa.Table, columns: tuple[Column, ...], task: str, about: dict, path: Path
+) -> None:
+    """Write Parquet that astropy, VOParquet readers and plain Arrow readers all understand.
+
+    The file's metadata hold astropy's ``table_meta_yaml``, the data-less VOTable of the VOParquet
+    convention (IVOA Note 1.0), and ``astroml.provenance``; each Arrow field has unit, ucd and
+    description.
+    """
+    from astropy.table import meta
+
+    empty = as_astropy(table.slice(0, 0), columns, task)
+    facts = {"table_meta_yaml": "\n".join(meta.get_yaml_from_table(empty))}
+    widths = {
+        column.name: max(1, pc.max(pc.utf8_length(table[column.name])).as_py() or 0)
+        for column in columns
+        if column.dtype == "str"
+    }
+    facts |= {f"table::len::{name}": str(width) for name, width in widths.items()}
+    facts["IVOA.VOTable-Parquet.version"] = "1.0"
+    facts["IVOA.VOTable-Parquet.content"] = votable_header(columns, task, widths)
+    facts["astroml.provenance"] = json.dumps(about)
+    fields = [
+        pa.field(
+            column.name,
+            arrow_type(column),
+            metadata={"unit": column.unit, "ucd": column.ucd, "description": column.description},
+        )
+        for column in columns
+    ]
+    pq.write_table(table.cast(pa.schema(fields, metadata=facts)), path, compression="zstd")
+
+
+def votable_header(columns: tuple[Column, ...], task: str, widths: dict[str, int]) -> str:
+    """Return the VOTable without data that describes a catalog, as XML.
+
+    ``widths`` gives the longest text of each text column: with a plain ``*`` astropy would read
+    objects, which it cannot put together with the text in the file.
+    """
+    from astropy import units as u
+
+    root = ElementTree.Element(
+        "VOTABLE", version="1.4", xmlns="http://www.ivoa.net/xml/VOTable/v1.3"
+    )
+    resource = ElementTree.SubElement(root, "RESOURCE", type="results")
+    ElementTree.SubElement(resource, "COOSYS", ID="icrs", system="ICRS")
+    table = ElementTree.SubElement(resource, "TABLE", name=task)
+    about = tasks.load(task).__doc__.strip().splitlines()[0]
+    ElementTree.SubElement(table, "DESCRIPTION").text = about
+    for column in columns:
+        facts = {"name": column.name, "datatype": VOTABLE_TYPES[column.dtype], "ucd": column.ucd}
+        if column.dtype == "str":
+            facts["arraysize"] = str(widths[column.name])
+        if column.unit:
+            facts["unit"] = u.Unit(column.unit).to_string("vounit")
+        if column.name in ("ra", "dec"):
+            facts["ref"] = "icrs"
+        field = ElementTree.SubElement(table, "FIELD", facts)
+        ElementTree.SubElement(field, "DESCRIPTION").text = column.description
+    ElementTree.indent(root)
+    return "<?xml version='1.0' encoding='UTF-8'?>\n" + ElementTree.tostring(root, "unicode")
+
+
+def write_fits(
+    table: pa.Table, columns: tuple[Column, ...], task: str, about: dict, path: Path
+) -> None:
+    """Write a FITS binary table with TUNITn, TUCDn and TCOMMn cards, and astropy's own header.
+
+    ``Table.read`` gives back units, descriptions and UCDs (``meta['ucd']``); HISTORY says what
+    made the file.
+    """
+    from astropy.io import fits
+
+    _refuse_beyond_ascii(table, columns)
+    buffer = io.BytesIO()
+    data = as_astropy(table, columns, task)
+    data.meta = {}
+    data.write(buffer, format="fits")
+    buffer.seek(0)
+    with fits.open(buffer) as units:
+        header = units[1].header
+        for number, column in enumerate(columns, start=1):
+            after = f"TUNIT{number}" if f"TUNIT{number}" in header else f"TFORM{number}"
+            header.set(f"TCOMM{number}", column.description, after=after)
+            header.set(f"TUCD{number}", column.ucd, after=after)
+        header["EXTNAME"] = task
+        header["RADESYS"] = ("ICRS", "frame of ra and dec")
+        header["ORIGIN"] = f"astroml {__version__}"
+        header["HISTORY"] = json.dumps(about)
+        units.writeto(path, output_verify="exception")
+
+
+def _refuse_beyond_ascii(table: pa.Table, columns: tuple[Column, ...]) -> None:
+    for column in columns:
+        if column.dtype == "str":
+            odd = table[column.name].filter(pc.invert(pc.string_is_ascii(table[column.name])))
+            if len(odd):
+                raise AstromlError(
+                    f"column {column.name}: {odd[0]} has a letter beyond ASCII, which FITS tables "
+                    "cannot hold; write Parquet only, or rename it in the manifest"
+                )

@@ -1,0 +1,159 @@
+"""Weights and a store to catalog rows: in order, and the same whatever the batch size."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from astroml import tasks
+from astroml.config import Infer
+from astroml.nets import weights as trained
+from astroml.nets.device import place, start
+from astroml.nets.forward import Forward, gather
+from astroml.nets.progress import Progress
+from astroml.provenance import digest, replacing, stamp
+from astroml.store import FLAGS, Store, open_store
+
+
+def infer(
+    task: str,
+    store_paths: list[Path],
+    weights: Path,
+    out: Path,
+    settings: Infer,
+    *,
+    device: str = "auto",
+) -> None:
+    """Score every cutout of a store and write the rows as Parquet.
+
+    Parameters
+    ----------
+    task : str
+        Name of the task.
+    store_paths : list of Path
+        Store: a folder of shards, or shards.
+    weights : Path
+        What ``train`` wrote.
+    out : Path
+        Parquet file to write: ``object_id``, ``ra``, ``dec``, the task's columns, ``flags``,
+        ``weights`` and ``input`` (16 hex digits of the hash of the weights file and of the shard).
+    settings : Infer
+        Batch size and device.
+    device : str
+        ``auto``, ``cpu`` or ``cuda``; ``auto`` leaves the choice to ``settings``.
+    """
+    store = open_store(list(store_paths))
+    state, card = trained.load(Path(weights))
+    trained.check(card, weights, task, store.header, store.shards[0].parent)
+    net, normalisation = trained.rebuild(state, card)
+    fabric = start(settings.device if device == "auto" else device)
+    forward = Forward(fabric, place(fabric, net), normalisation, settings.batch_size)
+    made_by = digest(Path(weights))
+    # Only what changes the rows: neither batch size nor device is told.
+    facts = stamp("infer", {}, store.shards, task=task, weights=made_by)
+    columns = tasks.load(task).COLUMNS
+    schema = schema_of(columns, store.objects["object_id"].dtype)
+    schema = schema.with_metadata({"astroml": json.dumps(facts, sort_keys=True)})
+    began, count = time.monotonic(), 0
+    with (
+        Progress(len(store)) as progress,
+        replacing(out) as part,
+        pq.ParquetWriter(part, schema, compression="zstd") as writer,
+    ):
+        for shard, begin, end in zip(store.shards, store.starts, store.starts[1:]):
+            rows = score_rows(task, store, np.arange(begin, end), forward, card, progress)
+            rows |= {"weights": made_by, "input": digest(shard)}
+            # A row group per shard: the batch size must not show in the file.
+            writer.write_table(as_table(rows, schema))
+            count += len(rows["object_id"])
+    spent = time.monotonic() - began
+    print(f"wrote {out}: {count} rows, {len(store) / spent:.0f} objects/s")
+
+
+def score_rows(
+    task: str, store: Store, which: np.ndarray, forward: Forward, card: dict, progress: Progress
+) -> dict[str, np.ndarray]:
+    """Return the catalog rows of some rows of a store.
+
+    Parameters
+    ----------
+    task : str
+        Name of the task.
+    store : Store
+        The store.
+    which : (k,) array of int
+        Rows to score.
+    forward : Forward
+        The network.
+    card : dict
+        The weights' card, of which the calibration is used.
+    progress : Progress
+        Told of every batch.
+
+    Returns
+    -------
+    dict
+        ``object_id``, ``ra``, ``dec``, the task's columns, ``flags``; any number of rows.
+    """
+    parts = []
+    for output in forward.over(store, which):
+        parts.append(output)
+        progress.step(len(output["no_data"]))
+    output = gather(parts)
+    empty = output.pop("no_data") | replace_odd(output)
+    objects = {name: values[which] for name, values in store.objects.items()}
+    objects["flags"] = objects["flags"] | np.where(empty, FLAGS["no_data"], 0)
+    rows = tasks.load(task).rows(output | {"calibration": card["calibration"]}, objects)
+    where = rows_of(rows["object_id"], objects["object_id"])
+    shared = {name: objects[name][where] for name in ("ra", "dec", "flags")}
+    return shared | rows
+
+
+def replace_odd(output: dict[str, np.ndarray]) -> np.ndarray:
+    """Set what is not finite in a network's output to zero; return which rows had any, (n,)."""
+    odd = False
+    for values in output.values():
+        bad = ~np.isfinite(values)
+        values[bad] = 0
+        odd = odd | bad.any(axis=tuple(range(1, bad.ndim)))
+    return odd
+
+
+def rows_of(wanted: np.ndarray, ids: np.ndarray) -> np.ndarray:
+    """Return where in ``ids`` each wanted id lies; a task may give any number of rows an object."""
+    if np.array_equal(wanted, ids):
+        return np.arange(len(ids))
+    order = np.argsort(ids, kind="stable")
+    return order[np.searchsorted(ids[order], wanted)]
+
+
+def schema_of(columns: tuple[tasks.Column, ...], id_type: np.dtype) -> pa.Schema:
+    """Return the typed columns of a task's rows."""
+    object_id = pa.int64() if id_type.kind in "iu" else pa.string()
+    fields = [("object_id", object_id), ("ra", pa.float64()), ("dec", pa.float64())]
+    for column in columns:
+        kind = pa.string() if column.dtype == "str" else pa.from_numpy_dtype(column.dtype)
+        fields.append((column.name, kind))
+    return pa.schema(
+        [*fields, ("flags", pa.int32()), ("weights", pa.string()), ("input", pa.string())]
+    )
+
+
+def as_table(rows: dict, schema: pa.Schema) -> pa.Table:
+    """Return the rows with the schema's types, single values repeated."""
+    n = len(rows["object_id"])
+    return pa.table(
+        [
+            pa.array(
+                [rows[field.name]] * n if isinstance(rows[field.name], str) else rows[field.name],
+                field.type,
+            )
+            for field in schema
+        ],
+        schema,
+    )

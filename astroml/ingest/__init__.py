@@ -1,0 +1,1 @@
+"""From survey files to the store: manifest, layouts, alignment, calibration, quality."""

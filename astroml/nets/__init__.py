@@ -1,0 +1,1 @@
+"""What the tasks' networks share in torch: device, batches, augmentation, blocks, weights."""

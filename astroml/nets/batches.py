@@ -1,0 +1,94 @@
+"""Batches of a store, read ahead by one thread, and made ready on the device."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor
+
+from astroml.nets.normalise import Normalisation, usable
+from astroml.store import Store
+
+AHEAD = 3
+"""Batches being read while the network works."""
+
+
+def read_batches(
+    store: Store, rows: np.ndarray, size: int, columns: dict[str, np.ndarray] | None = None
+) -> Iterator[dict[str, np.ndarray]]:
+    """Read rows in the order given, the next batches in the background.
+
+    Parameters
+    ----------
+    store : Store
+        The store.
+    rows : (k,) array of int
+        Rows to read.
+    size : int
+        Cutouts per batch; the last may be smaller.
+    columns : dict, optional
+        Further columns (len(store), ...), such as targets, of which each batch gets its rows.
+
+    Yields
+    ------
+    dict
+        ``image``, ``mask`` (n, band, y, x); ``sigma``, ``psf_fwhm`` (n, band); ``ebv`` (n,); the
+        columns.
+    """
+    columns = {"ebv": np.asarray(store.objects["ebv"], np.float32)} | (columns or {})
+
+    def read(part: np.ndarray) -> dict[str, np.ndarray]:
+        return store.read(part) | {name: values[part] for name, values in columns.items()}
+
+    parts = [rows[begin : begin + size] for begin in range(0, len(rows), size)]
+    with ThreadPoolExecutor(1, thread_name_prefix="read") as reader:
+        pending = deque(reader.submit(read, part) for part in parts[:AHEAD])
+        for following in [*parts[AHEAD:], *[None] * min(AHEAD, len(parts))]:
+            batch = pending.popleft().result()
+            if following is not None:
+                pending.append(reader.submit(read, following))
+            yield batch
+
+
+def to_device(fabric: Fabric, batch: dict[str, np.ndarray]) -> dict[str, Tensor]:
+    """Return the batch as tensors on the device; arrays stay as they are on a CPU."""
+    tensors = {name: torch.from_numpy(values) for name, values in batch.items()}
+    if fabric.device.type == "cpu":
+        return tensors
+    pinned = {name: values.pin_memory() for name, values in tensors.items()}
+    return {name: values.to(fabric.device, non_blocking=True) for name, values in pinned.items()}
+
+
+def make_ready(
+    batch: dict[str, Tensor], normalisation: Normalisation, augment=None
+) -> dict[str, Tensor]:
+    """Turn raw pixels into what a network sees.
+
+    Parameters
+    ----------
+    batch : dict
+        Tensors of ``read_batches``.
+    normalisation : Normalisation
+        The stretch.
+    augment : callable, optional
+        ``(flux, valid) -> (flux, valid)``, applied to the flux before it is stretched.
+
+    Returns
+    -------
+    dict
+        The batch with ``image`` (n, band, y, x) stretched, masked pixels 0, and ``valid`` (n, band,
+        y, x) bool in place of ``mask``.
+    """
+    flux, valid = usable(batch["image"], batch["mask"])
+    if augment is not None:
+        flux, valid = augment(flux, valid)
+    image = normalisation.stretch(flux) * valid
+    if image.device.type == "cuda":
+        image = image.contiguous(memory_format=torch.channels_last)
+    rest = {name: values for name, values in batch.items() if name not in ("image", "mask")}
+    return rest | {"image": image, "valid": valid}

@@ -1,0 +1,114 @@
+"""Network output of a store's rows, in order, the same for every batch size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+
+from astroml.errors import AstromlError
+from astroml.nets.batches import make_ready, read_batches, to_device
+from astroml.nets.normalise import Normalisation
+from astroml.store import Store
+
+CPU_STEP = 32
+"""Cutouts per forward pass on a CPU. Always that many, the last pass filled up: the kernels of a
+convolution depend on the shape of their input, and so would the last bits of the result."""
+
+
+class Forward:
+    """Run a trained network over rows of a store.
+
+    Parameters
+    ----------
+    fabric : Fabric
+        Device and precision.
+    net : nn.Module
+        The network, on the device.
+    normalisation : Normalisation
+        The stretch it was trained with.
+    batch_size : int
+        Cutouts read at once, and on a GPU cutouts per forward pass.
+    """
+
+    def __init__(
+        self, fabric: Fabric, net: nn.Module, normalisation: Normalisation, batch_size: int
+    ):
+        self.fabric, self.net, self.normalisation = fabric, net.eval(), normalisation
+        on_cpu = fabric.device.type == "cpu"
+        self.step = CPU_STEP if on_cpu else batch_size
+        self.read_size = -(-batch_size // self.step) * self.step
+
+    def over(self, store: Store, rows: np.ndarray) -> Iterator[dict[str, np.ndarray]]:
+        """Yield the output of each batch of rows, with ``no_data`` (n,) bool beside it.
+
+        Of no rows comes one empty output, so that its names and types are known.
+        """
+        if not len(rows):
+            yield self.of(_nothing(store))
+        for batch in read_batches(store, rows, self.read_size):
+            yield self.of(batch)
+
+    def of(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Return the output of one batch; halve the step where GPU memory does not suffice."""
+        while True:
+            try:
+                return self._in_steps(batch)
+            except torch.OutOfMemoryError:
+                if self.step == 1:
+                    raise AstromlError(
+                        "GPU memory does not hold one cutout; use a smaller network or --device cpu"
+                    ) from None
+                self.step //= 2
+                torch.cuda.empty_cache()
+                print(f"out of GPU memory: going on with {self.step} cutouts per pass")
+
+    @torch.no_grad()
+    def _in_steps(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        n = len(batch["image"])
+        parts = [self._one_step(batch, begin) for begin in range(0, max(n, 1), self.step)]
+        return {name: np.concatenate([part[name] for part in parts])[:n] for name in parts[0]}
+
+    def _one_step(self, batch: dict[str, np.ndarray], begin: int) -> dict[str, np.ndarray]:
+        end = begin + self.step
+        part = {name: _fill(values[begin:end], self.step) for name, values in batch.items()}
+        ready = make_ready(to_device(self.fabric, part), self.normalisation)
+        with self.fabric.autocast():
+            output = self.net(ready)
+        output = {name: _to_numpy(values) for name, values in output.items()}
+        empty = ~ready["valid"].flatten(1).any(1)
+        return output | {"no_data": empty.cpu().numpy()}
+
+
+def gather(parts: Iterable[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Join the outputs of several batches."""
+    parts = list(parts)
+    return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+
+
+def _nothing(store: Store) -> dict[str, np.ndarray]:
+    """Return a batch of no cutouts."""
+    header = store.header
+    bands, pixels = len(header.bands), (len(header.bands), header.size, header.size)
+    return {
+        "image": np.zeros((0, *pixels), np.float32),
+        "mask": np.zeros((0, *pixels), np.uint8),
+        "sigma": np.zeros((0, bands), np.float32),
+        "psf_fwhm": np.zeros((0, bands), np.float32),
+        "ebv": np.zeros(0, np.float32),
+    }
+
+
+def _fill(values: np.ndarray, rows: int) -> np.ndarray:
+    """Append zeros up to a number of rows."""
+    missing = rows - len(values)
+    if not missing:
+        return values
+    return np.concatenate([values, np.zeros((missing, *values.shape[1:]), values.dtype)])
+
+
+def _to_numpy(values: Tensor) -> np.ndarray:
+    return (values.float() if values.is_floating_point() else values).cpu().numpy()

@@ -1,0 +1,51 @@
+"""Loss against learning rate: what ``astroml train --find-lr`` draws."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from astroml.errors import AstromlError
+from astroml.provenance import replacing
+
+FEWEST = 10
+"""Steps below which a sweep says nothing."""
+
+
+def suggest(rates: np.ndarray, losses: np.ndarray) -> tuple[float, np.ndarray]:
+    """Return the rate at which the smoothed loss falls fastest, and the smoothed loss.
+
+    Parameters
+    ----------
+    rates, losses : (n,) array
+        Learning rate and loss of each step, rates rising.
+    """
+    n = np.arange(len(losses))
+    weight = np.exp(-0.5 * ((n[:, None] - n) * 12 / len(n)) ** 2)
+    smooth = weight @ losses / weight.sum(1)
+    lowest = max(2, int(smooth.argmin()) + 1)
+    fall = np.gradient(smooth[:lowest], np.log(rates[:lowest]))
+    return float(rates[fall.argmin()]), smooth
+
+
+def draw(rates: np.ndarray, losses: np.ndarray, out: Path) -> float:
+    """Draw the sweep to a PNG file and return the suggested rate."""
+    from matplotlib.figure import Figure
+
+    if len(losses) < FEWEST:
+        raise AstromlError(
+            f"the loss is not finite after {len(losses)} steps at the lowest rates; look at the "
+            "pixels and the labels of the store"
+        )
+    rate, smooth = suggest(rates, losses)
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.semilogx(rates, losses, color="0.7", label="loss of a batch")
+    axes.semilogx(rates, smooth, label="smoothed")
+    axes.axvline(rate, color="k", ls="--", label=f"falls fastest: {rate:.1e}")
+    axes.set(xlabel="learning rate", ylabel="loss")
+    axes.legend()
+    with replacing(out) as part:
+        figure.savefig(part, format="png", dpi=120)
+    return rate

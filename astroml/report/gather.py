@@ -1,0 +1,183 @@
+"""Read what a run left behind; what is not there is None, and the page says so."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+
+from astroml import config as configs
+from astroml import score, tasks
+from astroml.errors import AstromlError
+from astroml.provenance import digest
+from astroml.store import FLAGS, Store, open_store
+
+FPR = 0.01
+"""False-positive rate whose threshold is used where a real sky has no labels."""
+
+
+@dataclass
+class Run:
+    """One run's config and folders."""
+
+    config: configs.Run
+    results: Path
+    catalogs: Path
+
+    @property
+    def real(self) -> bool:
+        """Whether the objects come from somebody's manifest."""
+        return self.config.input.manifest is not None
+
+    def store(self, path: str, cutouts: str = "galaxy") -> Store | None:
+        """Open a store of the run, ``store``, ``sky`` or ``injected``."""
+        folder = self.results / path
+        place = folder / cutouts if (folder / cutouts).is_dir() else folder / f"{cutouts}.h5"
+        try:
+            return open_store(place)
+        except AstromlError:
+            return None
+
+    def rejects(self) -> dict[str, list] | None:
+        """Return the columns of the table of rejects."""
+        import pyarrow.parquet as pq
+
+        file = self.results / "rejects.parquet"
+        return pq.read_table(file).to_pydict() if file.is_file() else None
+
+    def benchmarks(self) -> list[dict]:
+        """Return one line per stage: jobs, seconds, the longest job, the largest memory."""
+        folder = self.results / "benchmarks"
+        stages: dict[str, list[dict]] = {}
+        for file in sorted(folder.rglob("*.tsv")):
+            name = file.relative_to(folder).with_suffix("").as_posix()
+            stage = re.sub(r"([/_.-]\d+)+$", "", name)
+            lines = file.read_text().splitlines()
+            for line in lines[1:]:
+                stages.setdefault(stage, []).append(
+                    dict(zip(lines[0].split("\t"), line.split("\t")))
+                )
+        return [
+            {
+                "stage": stage,
+                "jobs": len(jobs),
+                "seconds": sum(number(job.get("s")) or 0 for job in jobs),
+                "longest": max(number(job.get("s")) or 0 for job in jobs),
+                "memory": max(number(job.get("max_rss")) or 0 for job in jobs) or None,
+            }
+            for stage, jobs in stages.items()
+        ]
+
+    def evidence(self) -> list[Evidence]:
+        """Return what is known of each task of the run."""
+        return [Evidence(self, name) for name in configs.chosen_tasks(self.config)]
+
+
+def number(text: str | None) -> float | None:
+    """Return a benchmark's number; Snakemake writes ``-`` or ``NA`` where it has none."""
+    try:
+        value = float(text or "")
+    except ValueError:
+        return None
+    return value if np.isfinite(value) else None
+
+
+@dataclass
+class Evidence:
+    """What a run knows of one task."""
+
+    run: Run
+    name: str
+    seen: dict = field(default_factory=dict)
+    """Rows that were read already, by store."""
+
+    @cached_property
+    def task(self) -> ModuleType:
+        """The task's functions."""
+        return tasks.load(self.name)
+
+    @property
+    def column(self) -> str:
+        """The column that candidates are sorted by."""
+        return self.task.COLUMNS[0].name
+
+    @cached_property
+    def card(self) -> dict:
+        """The card of the weights."""
+        chosen = configs.chosen_tasks(self.run.config)[self.name].weights
+        places = [self.run.results / "weights" / f"{self.name}.json"]
+        places += [Path(chosen).with_suffix(".json")] if chosen else []
+        return next((json.loads(place.read_text()) for place in places if place.is_file()), {})
+
+    @cached_property
+    def weights_hash(self) -> str | None:
+        """Hash of the weights, as the catalog's rows name it."""
+        rows = self.rows()
+        names = sorted(set(rows["weights"].tolist())) if rows and "weights" in rows else []
+        file = self.run.results / "weights" / f"{self.name}.safetensors"
+        return ", ".join(names) or (digest(file) if file.is_file() else None)
+
+    @cached_property
+    def metrics(self) -> dict | None:
+        """What score measured."""
+        file = self.run.results / "metrics" / f"{self.name}.json"
+        return json.loads(file.read_text()) if file.is_file() else None
+
+    def row_files(self, store: str) -> list[Path]:
+        """Return the files of infer's rows of a store, in the order of the shards."""
+        folder = self.run.results / "rows" / self.name / store
+        return sorted(folder.glob("*.parquet"), key=lambda file: (len(file.name), file.name))
+
+    def rows(self, store: str = "store") -> dict[str, np.ndarray] | None:
+        """Return infer's rows of a store, without those that have no usable pixel."""
+        if store not in self.seen:
+            self.seen[store] = self._read(store)
+        return self.seen[store]
+
+    def _read(self, store: str) -> dict[str, np.ndarray] | None:
+        files = self.row_files(store)
+        if not files:
+            return None
+        rows = score.read_rows(files)
+        if "flags" in rows:
+            usable = (rows["flags"] & FLAGS["no_data"]) == 0
+            rows = {name: values[usable] for name, values in rows.items()}
+        return rows
+
+    @cached_property
+    def labelled(self) -> str | None:
+        """Which store the metrics are measured on: ``sky`` if one was made to train on."""
+        places = ["sky", "store"] if self.run.config.train_on == "simulated" else ["store"]
+        return next((name for name in places if self.rows(name) is not None), None)
+
+    @cached_property
+    def truth_and_rows(self) -> tuple[dict, dict] | None:
+        """Truth and rows of the labelled test split; None if there are none."""
+        place = self.labelled
+        store = self.run.store(place, self.task.SET) if place else None
+        if store is None or getattr(self.task, "MANY_ROWS", False):
+            return None
+        split = (self.metrics or {}).get("split", "test")
+        all_rows = score.read_rows(self.row_files(place))
+        try:
+            truth, rows = score.join(self.name, all_rows, store.objects, split)
+        except AstromlError:
+            return None
+        return (truth, rows) if len(rows["object_id"]) else None
+
+    @cached_property
+    def threshold(self) -> float | None:
+        """Value of the first column that one percent of the labelled negatives pass."""
+        label = getattr(self.task, "LABEL", None)
+        if self.truth_and_rows is None or label not in self.truth_and_rows[0]:
+            return None
+        truth, rows = self.truth_and_rows
+        negatives = rows[self.column][truth[label] == 0]
+        if len(negatives) < 1 / FPR:
+            return None
+        return float(np.quantile(negatives, 1 - FPR, method="higher"))

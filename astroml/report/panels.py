@@ -1,0 +1,132 @@
+"""Which figures a task gets: those any task has, and those its labels allow."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from astroml.report import figures
+from astroml.report.gather import Evidence
+
+
+def common_figures(evidence: Evidence) -> list[dict]:
+    """Return the figures that any task has: scores of the run's objects, injected ones, loss."""
+    drawn, rows, added = [], evidence.rows(), evidence.rows("injected")
+    if rows and len(rows["object_id"]) and (added or evidence.truth_and_rows is None):
+        drawn.append(score_figure(evidence, rows, added))
+    history = evidence.card.get("history")
+    if history and isinstance(history, list):
+        drawn.append(
+            figures.picture(
+                figures.draw_loss(history, evidence.card.get("best_epoch")),
+                "Training",
+                f"Training and validation loss over {len(history)} epochs.",
+                "Loss per epoch on the train and the validation split; the circle marks the epoch "
+                "whose weights were kept. The validation loss is that of the averaged weights.",
+            )
+        )
+    return drawn
+
+
+def score_figure(evidence: Evidence, rows: dict, added: dict | None) -> dict:
+    """Return the distribution of the first column, beside that of injected signals."""
+    column, mark = evidence.column, evidence.threshold
+    what = "real" if evidence.run.real else "simulated"
+    samples = {f"{what} objects": rows[column]}
+    if added:
+        samples = {"same with injected signal": added[column], **samples}
+    cut = 0.5 if mark is None else mark
+    words = "0.5" if mark is None else f"{mark:.3g} (false-positive rate 1e-2 on the test set)"
+    shares = [
+        f"{100 * np.mean(values > cut):.1f}% of the {text}"
+        for text, values in samples.items()
+        if len(values)
+    ]
+    return figures.picture(
+        figures.draw_histograms(samples, column, cut),
+        "Scores with and without injected signal" if added else "Scores of the run's objects",
+        f"Histogram of {column}. Above {cut:.3g}: " + "; ".join(shares) + ".",
+        f"Above the dotted line at {words} lie " + " and ".join(shares) + ".",
+    )
+
+
+def binary_figures(evidence: Evidence) -> list[dict]:
+    """Return the figures of a task with a yes-or-no label and a probability."""
+    label, column = getattr(evidence.task, "LABEL", None), evidence.column
+    if evidence.truth_and_rows is None or not column.endswith("_prob"):
+        return []
+    truth, rows = evidence.truth_and_rows
+    if label not in truth or len(np.unique(truth[label])) < 2:
+        return []
+    yes, prob = truth[label].astype(int), np.asarray(rows[column], float)
+    score = next((rows[one] for one in rows if one.endswith("_score")), prob)
+    drawn = truth_figures(evidence, yes, prob, score)
+    if "kind" in truth:
+        negative = yes == 0
+        drawn.append(
+            figures.picture(
+                figures.draw_kinds(truth["kind"][negative], prob[negative] > 0.5, f"{column} 0.5"),
+                "Who the false positives are",
+                "False-positive rate of each kind of negative, with 68% intervals.",
+                "In brackets the number of test objects of each kind; bars are 68% intervals.",
+            )
+        )
+    return drawn + completeness_figures(evidence, truth, prob, yes == 1)
+
+
+def truth_figures(
+    evidence: Evidence, yes: np.ndarray, prob: np.ndarray, score: np.ndarray
+) -> list[dict]:
+    """Return ROC, reliability and score histograms of the labelled test split."""
+    column, noun, mark = evidence.column, evidence.name, evidence.threshold
+    return [
+        figures.picture(
+            figures.draw_roc(yes, score),
+            "Completeness against false positives",
+            f"ROC curve of {yes.sum()} positives and {(yes == 0).sum()} negatives, log axis.",
+            "The band is the 68% range from resampling; in the grey zone less than one negative of "
+            "the test set is left, so nothing is known there.",
+        ),
+        figures.picture(
+            figures.draw_reliability(yes, prob),
+            "Can the probability be believed?",
+            "Share of positives against stated probability in ten bins, with 68% intervals.",
+            f"Of the objects given a {column} of 0.7, seven in ten should be positive: points on "
+            "the dotted line. It holds at the test set's share of positives, not at the sky's.",
+        ),
+        figures.picture(
+            figures.draw_histograms(
+                {f"{noun}": prob[yes == 1], f"not {noun}": prob[yes == 0]}, column, mark
+            ),
+            "Scores by truth",
+            f"Histograms of {column} of positives and negatives of the test set.",
+            "Share of each class per bin."
+            + (f" Dotted: {mark:.3g}, which 1% of the negatives pass." if mark else ""),
+        ),
+    ]
+
+
+def completeness_figures(
+    evidence: Evidence, truth: dict, prob: np.ndarray, yes: np.ndarray
+) -> list[dict]:
+    """Return completeness against each physical label that the task names and the store has."""
+    drawn, mark = [], evidence.threshold
+    for name, (words, unit) in getattr(evidence.task, "AGAINST", {}).items():
+        if name not in truth or truth[name].dtype.kind not in "fiu":
+            continue
+        good = yes & np.isfinite(truth[name])
+        values = truth[name][good].astype(float)
+        if len(values) < 20 or np.ptp(values) == 0:
+            continue
+        passed = {f"{evidence.column} > 0.5": prob[good] > 0.5}
+        if mark is not None:
+            passed["false-positive rate 1e-2"] = prob[good] > mark
+        label = f"{words} [{unit}]" if unit else words
+        drawn.append(
+            figures.picture(
+                figures.draw_completeness(values, passed, label),
+                f"Completeness against {words}",
+                f"Share of positives found in bins of {words}, with 68% intervals.",
+                f"{len(values):,} positives of the test split in bins of equal numbers.",
+            )
+        )
+    return drawn

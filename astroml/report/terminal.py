@@ -1,0 +1,95 @@
+"""The summary in the terminal: top rows, metrics, and where each file lies."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+
+from astroml import tasks
+from astroml.errors import AstromlError
+
+
+def show(results: str | Path, catalogs: str | Path, top: int = 5) -> None:
+    """Print a run: the first rows of each catalog, its metrics, its files.
+
+    Parameters
+    ----------
+    results, catalogs : path
+        The run's folders.
+    top : int
+        Rows to print of each catalog, by its first column, highest first.
+
+    Raises
+    ------
+    AstromlError
+        If neither folder holds anything of a run.
+    """
+    results, catalogs = Path(results), Path(catalogs)
+    found = [name for name in tasks.names() if (catalogs / f"{name}.parquet").is_file()]
+    files = list_files(results, catalogs)
+    if not files:
+        raise AstromlError(f"{results} and {catalogs}: nothing of a run there; run the workflow")
+    console = Console()
+    for name in found:
+        console.print(top_rows(name, catalogs / f"{name}.parquet", top))
+    for file in sorted((results / "metrics").glob("*.json")):
+        console.print(metrics_table(file))
+    width = max(len(what) for what, _ in files)
+    for what, path in files:
+        console.print(f"{what:{width}}  {path}", soft_wrap=True, highlight=False, markup=False)
+
+
+def top_rows(task: str, path: Path, top: int) -> Table:
+    """Return the first rows of a catalog by the task's first column, highest first."""
+    import pyarrow.parquet as pq
+
+    names = [column.name for column in tasks.load(task).COLUMNS]
+    data = pq.read_table(path, columns=["object_id", "ra", "dec", *names])
+    best = data.sort_by([(names[0], "descending"), ("object_id", "ascending")]).slice(0, top)
+    table = Table(title=f"{task}: top {best.num_rows} of {data.num_rows}", title_justify="left")
+    for name in best.column_names:
+        table.add_column(name, justify="right", overflow="fold")
+    for row in best.to_pylist():
+        table.add_row(*[as_text(name, value) for name, value in row.items()])
+    return table
+
+
+def as_text(name: str, value) -> str:
+    """Return a cell: positions to 0.4 arcsec, other floats to four digits."""
+    if isinstance(value, float):
+        return f"{value:.5f}" if name in ("ra", "dec") else f"{value:.4g}"
+    return str(value)
+
+
+def metrics_table(file: Path) -> Table:
+    """Return the metrics that score wrote, each with its uncertainty."""
+    found = json.loads(file.read_text())
+    title = f"{found['task']}: {found['n']} objects, {found['split']} split"
+    table = Table("metric", title=title, title_justify="left")
+    table.add_column("value ± error", justify="right")
+    for name, metric in found["metrics"].items():
+        texts = ["-" if one is None else f"{one:.3f}" for one in metric.values()]
+        table.add_row(name, " ± ".join(texts))
+    return table
+
+
+def list_files(results: Path, catalogs: Path) -> list[tuple[str, Path]]:
+    """Return what a run left behind and where, only what is there."""
+    places = [
+        ("catalog", sorted(path for path in catalogs.glob("*") if path.stem in tasks.names())),
+        ("rejects", [catalogs / "rejects.parquet", results / "rejects.parquet"]),
+        ("report", [results / "report.html"]),
+        ("metrics", sorted((results / "metrics").glob("*.json"))),
+        ("weights", sorted((results / "weights").glob("*.safetensors"))),
+        ("store", sorted((results / "store").glob("*"))),
+        ("simulated survey", sorted((results / "survey").glob("*"))),
+        ("labelled sky", sorted((results / "sky").glob("*.h5"))),
+        ("injected", sorted((results / "injected").glob("*.h5"))),
+        ("config", [results / "config.yaml"]),
+        ("logs", [results / "logs", results / "log"]),
+        ("benchmarks", [results / "benchmarks"]),
+    ]
+    return [(what, path) for what, paths in places for path in paths if path.exists()]

@@ -1,0 +1,160 @@
+"""From drawn parameters to noisy cutouts: components, arcs, seeing, noise and masks."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+
+from astroml.sky.noise import noise_level, spoil, unit_noise
+from astroml.sky.paint import FINE, paint, paint_arcs
+from astroml.sky.profiles import ARM_NAMES, SHAPE_NAMES
+from astroml.sky.psf import convolve
+from astroml.survey import Survey, njy_per_unit
+
+PART_NAMES = (*SHAPE_NAMES, *ARM_NAMES)
+LENS_NAMES = ("theta_e", "x", "y", "q", "phi", "shear_1", "shear_2")
+SOURCE_NAMES = ("x", "y", "q", "phi", "n_sersic", "r_e")
+MARGIN = 8
+"""Pixels around the cutout whose light is blurred into it; more if the seeing asks for it."""
+
+CHUNK = 16
+"""Objects rendered at once on a CPU, whose caches hold no more."""
+
+
+def margin(survey: Survey) -> int:
+    """Return the canvas's margin, px: twice the widest median seeing."""
+    widest = max(band.psf_fwhm for band in survey.bands.values())
+    return max(MARGIN, math.ceil(2 * widest / survey.pixel_scale))
+
+
+def gains(survey: Survey, device) -> torch.Tensor:
+    """Return photoelectrons per nJy, (band,)."""
+    values = [band.gain / njy_per_unit(band.zero_point) for band in survey.bands.values()]
+    return torch.tensor(values, dtype=torch.float32, device=device)
+
+
+def take(columns: dict[str, np.ndarray], rows, device) -> dict[str, torch.Tensor]:
+    """Return the numeric columns of some rows as float32 tensors."""
+    rows = np.asarray(rows)
+    return {
+        name: torch.from_numpy(np.ascontiguousarray(values[rows], dtype=np.float32)).to(device)
+        for name, values in columns.items()
+        if values.dtype.kind in "fiub"
+    }
+
+
+def draw_light(columns: dict, survey: Survey, size: int, rows, device="cpu") -> dict:
+    """Render the noiseless light of some objects.
+
+    Parameters
+    ----------
+    columns : dict
+        ``part_<name>`` (n, slot) for each of ``PART_NAMES`` and ``part_flux`` (n, slot, band) nJy;
+        ``lens_<name>`` (n,) and ``source_<name>`` (n,), ``source_flux`` (n, band) nJy unlensed,
+        where ``lens_theta_e`` above 0 makes a lens; ``psf_fwhm`` (n, band) arcsec, ``psf_q``,
+        ``psf_phi`` (n,).
+    survey : Survey
+        Bands and pixels.
+    size : int
+        Side of the cutouts, px.
+    rows : sequence of int
+        Rows of ``columns``.
+    device : str
+        Where to render.
+
+    Returns
+    -------
+    dict
+        ``galaxies`` and ``arcs`` (n, band, y, x) tensors, nJy per pixel; ``magnification`` (n,),
+        the lensed over the unlensed flux on the canvas, 0 where there is no lens.
+    """
+    if device == "cpu" and len(rows) > CHUNK:
+        parts = [rows[begin : begin + CHUNK] for begin in range(0, len(rows), CHUNK)]
+        drawn = [draw_light(columns, survey, size, part, device) for part in parts]
+        return {name: torch.cat([one[name] for one in drawn]) for name in drawn[0]}
+    here = take(columns, rows, device)
+    scale, edge = survey.pixel_scale / FINE, margin(survey)
+    cells = FINE * (size + 2 * edge)
+    shape = (len(rows), len(survey.bands), cells, cells)
+    plain, bent = torch.zeros(shape, device=device), torch.zeros(shape, device=device)
+    parts = {name: here[f"part_{name}"].flatten() for name in PART_NAMES}
+    slots = here["part_shape"].shape[1]
+    owner = torch.arange(len(rows), device=device).repeat_interleave(slots)
+    paint(plain, parts, owner, here["part_flux"].flatten(0, 1), scale)
+    lenses = torch.nonzero(here["lens_theta_e"] > 0)[:, 0]
+    lens = {name: here[f"lens_{name}"][lenses] for name in LENS_NAMES}
+    source = {name: here[f"source_{name}"][lenses] for name in SOURCE_NAMES}
+    paint_arcs(bent, lens, source, lenses, here["source_flux"][lenses], scale)
+    unlensed = here["source_flux"].sum(1).clamp(min=1e-20)
+    magnification = bent.sum((1, 2, 3)) / unlensed
+    seeing = here["psf_fwhm"], here["psf_q"], here["psf_phi"], survey.psf.beta, scale
+    inside = slice(edge, edge + size)
+    galaxies = convolve(plain, *seeing)[..., inside, inside]
+    arcs = torch.zeros_like(galaxies)
+    if len(lenses):
+        some = [value[lenses] for value in seeing[:3]]
+        arcs[lenses] = convolve(bent[lenses], *some, *seeing[3:])[..., inside, inside]
+    return {"galaxies": galaxies, "arcs": arcs, "magnification": magnification}
+
+
+def arc_snr(arcs: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
+    """Return the signal-to-noise of arcs: bands in quadrature, pixels above 1 sigma.
+
+    The noise is the background alone: neither the arc's nor the lens galaxy's own photons count,
+    nor the correlation of the noise.
+
+    Parameters
+    ----------
+    arcs : (n, band, y, x) tensor
+        Light of the lensed source after the seeing.
+    sigma : (n, band) tensor
+        Background noise of one pixel, same unit.
+
+    Returns
+    -------
+    (n,) tensor
+    """
+    bright = arcs > sigma[..., None, None]
+    signal = (arcs * bright).sum((2, 3)) / sigma
+    per_band = signal / torch.sqrt(bright.sum((2, 3)).clamp(min=1))
+    return torch.sqrt((per_band**2).sum(1))
+
+
+@torch.no_grad()
+def render(columns: dict, survey: Survey, size: int, rows, device="cpu", seed: int = 1) -> dict:
+    """Render noisy cutouts of some objects.
+
+    Parameters
+    ----------
+    columns, survey, size, rows, device
+        See ``draw_light``. Besides: ``sigma`` (n, band) and ``background`` (n, band), the residue of
+        the sky subtraction, nJy per pixel; ``defect`` and what ``noise.spoil`` needs.
+    seed : int
+        Seed of the pixel noise.
+
+    Returns
+    -------
+    dict of numpy arrays
+        ``image`` (n, band, y, x) float32 nJy; ``mask`` (n, band, y, x) uint8, bits of
+        ``store.MASK``; ``sigma`` (n, band) nJy; ``psf_fwhm`` (n, band) arcsec; ``arc_snr`` and
+        ``magnification`` (n,).
+    """
+    light = draw_light(columns, survey, size, rows, device)
+    total = light["galaxies"] + light["arcs"]
+    here = take({name: columns[name] for name in ("sigma", "background", "psf_fwhm")}, rows, device)
+    sigma = here["sigma"]
+    noise = unit_noise(rows, total.shape[1], size, survey.noise_correlation, seed).to(device)
+    image = total + here["background"][..., None, None]
+    image += noise * noise_level(total, sigma, gains(survey, device))
+    mask = torch.zeros(image.shape, dtype=torch.uint8, device=device)
+    spoil(image, mask, sigma, {name: columns[name][rows] for name in columns if "defect" in name})
+    return {
+        "image": image.cpu().numpy(),
+        "mask": mask.cpu().numpy(),
+        "sigma": sigma.cpu().numpy(),
+        "psf_fwhm": here["psf_fwhm"].cpu().numpy(),
+        "arc_snr": arc_snr(light["arcs"], sigma).cpu().numpy(),
+        "magnification": light["magnification"].cpu().numpy(),
+    }

@@ -1,0 +1,324 @@
+"""The one training loop: any task, one optimiser per part, best epoch by validation.
+
+Every epoch draws its order and its views from the seed and its own number, so that a run taken up
+again after a kill goes on as if nothing had happened, and a checkpoint needs no random state.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from astroml import provenance, tasks
+from astroml.config import TaskOptions, TrainOptions
+from astroml.errors import AstromlError
+from astroml.nets import checkpoint, sweep, weights
+from astroml.nets.augment import random_view
+from astroml.nets.average import Average
+from astroml.nets.batches import make_ready, read_batches, to_device
+from astroml.nets.device import place, start
+from astroml.nets.forward import Forward, gather
+from astroml.nets.normalise import fit
+from astroml.nets.progress import Progress
+from astroml.store import Store, open_store
+
+SWEEP = (1e-6, 1.0, 120)
+"""Lowest and highest learning rate of ``find_lr``, and its steps."""
+
+FEWEST = {"train": 8, "val": 4}
+"""Labelled rows below which a split is refused."""
+
+
+def train(
+    task: str,
+    settings: TaskOptions,
+    store_paths: list[Path],
+    out: Path,
+    *,
+    work: Path | None = None,
+    device: str = "auto",
+) -> None:
+    """Train a task's network and write its weights.
+
+    Parameters
+    ----------
+    task : str
+        Name of the task.
+    settings : TaskOptions
+        The task's options.
+    store_paths : list of Path
+        Store: a folder of shards, or shards.
+    out : Path
+        Weights to write, ``.safetensors``; the card comes beside them.
+    work : Path, optional
+        Folder of the checkpoint; by default beside ``out``. The checkpoint goes when the weights
+        are there.
+    device : str
+        ``auto``, ``cpu`` or ``cuda``.
+    """
+    run = settings.train
+    store = open_store(list(store_paths))
+    rows, targets = choose_rows(task, store)
+    loop = Loop(task, settings, store, rows, targets, device)
+    saved = Path(work or Path(out).with_suffix(".work")) / f"{task}.checkpoint"
+    key = checkpoint.resume_key(task, settings, store)
+    if state := checkpoint.load(saved, key):
+        loop.load_state(state)
+        print(f"resumed after epoch {len(loop.history)} of {run.epochs}")
+    with Progress(run.epochs * loop.steps, done=len(loop.history) * loop.steps) as progress:
+        while len(loop.history) < run.epochs and not loop.stalled():
+            line = loop.epoch(progress.step)
+            progress.line(line)
+            checkpoint.save(saved, key, loop.state())
+    card = loop.finish()
+    card["provenance"] = provenance.stamp("train", settings, store.shards, resume_key=key)
+    weights.save(Path(out), loop.best, card)
+    print(f"wrote {out}: epoch {card['best_epoch']}, " + brief(card["metrics"]))
+    saved.unlink(missing_ok=True)
+    if not any(saved.parent.iterdir()):
+        saved.parent.rmdir()
+
+
+class Loop:
+    """A training run: network, averaged network, optimisers, history.
+
+    ``epoch`` is the loop itself; the rest is what it starts from and what becomes of it.
+    """
+
+    def __init__(
+        self,
+        task: str,
+        settings: TaskOptions,
+        store: Store,
+        rows: dict[str, np.ndarray],
+        targets: dict[str, np.ndarray],
+        where: str,
+    ):
+        self.name, self.settings, self.run = task, settings, settings.train
+        self.task, self.net_of = tasks.load(task), tasks.load(task, "net")
+        self.store, self.rows, self.targets = store, rows, targets
+        self.fabric = start(where)
+        self.normalisation = fit(store, rows["train"])
+        torch.manual_seed(self.run.seed)
+        net = self.net_of.build(settings, store.header.bands, store.header.size)
+        net = place(self.fabric, net)
+        self.average = Average(net, self.run.ema)
+        self.parts = parts_of(net)
+        self.optimisers = {part: adamw(params, self.run) for part, params in self.parts.items()}
+        self.net, *_ = self.fabric.setup(net, *self.optimisers.values())
+        self.steps = math.ceil(len(rows["train"]) / self.run.batch_size)
+        self.history: list[dict[str, float]] = []
+        self.best: dict[str, Tensor] = {}
+        self.best_epoch, self.best_loss = 0, math.inf
+        size = sum(values.numel() for values in net.parameters())
+        counts = ", ".join(f"{len(rows[split])} {split}" for split in rows)
+        print(f"objects: {counts}; network: {size} parameters")
+
+    def epoch(self, tick: Callable[[], None] = lambda: None) -> str:
+        """Train for one epoch, validate the averaged weights, and say how it went."""
+        began, number = time.monotonic(), len(self.history)
+        torch.manual_seed(mix_seed(self.run.seed, number))
+        totals: dict[str, Tensor] = {}
+        for step, batch in enumerate(self.views(number), start=number * self.steps):
+            factor = schedule(step, self.run.epochs * self.steps, self.run.warmup)
+            for part, loss in self.net_of.objectives(self.net, batch):
+                self.descend(part, loss, self.run.lr * factor)
+                totals[part] = totals.get(part, 0.0) + loss.detach() * len(batch["image"])
+            self.average.update(self.net.module, step)
+            tick()
+        losses = {part: float(total) / len(self.rows["train"]) for part, total in totals.items()}
+        spent = time.monotonic() - began
+        val = self.validate()
+        if not math.isfinite(val + sum(losses.values())):
+            raise AstromlError(
+                f"task {self.name}: the loss is not finite in epoch {number + 1}; lower train.lr, "
+                f"now {self.run.lr:g} (see train --find-lr)"
+            )
+        if val < self.best_loss:
+            self.best_epoch, self.best_loss = number + 1, val
+            state = self.average.net.state_dict()
+            self.best = {name: values.detach().cpu().clone() for name, values in state.items()}
+        self.history.append({"train_" + part: loss for part, loss in losses.items()})
+        self.history[-1] |= {"val": val, "lr": self.run.lr * factor}
+        rate = len(self.rows["train"]) / spent
+        return (
+            f"epoch {number + 1}/{self.run.epochs}: {brief(self.history[-1])}, {rate:.0f} objects/s"
+        )
+
+    def views(self, epoch: int) -> Iterator[dict[str, Tensor]]:
+        """Yield the train split's batches in this epoch's order, each cutout in a new view."""
+        draw = torch.Generator().manual_seed(mix_seed(self.run.seed, epoch, 1))
+        order = self.rows["train"][torch.randperm(len(self.rows["train"]), generator=draw).numpy()]
+        augment = partial(random_view, shift=self.run.shift, draw=draw)
+        for raw in read_batches(self.store, order, self.run.batch_size, self.targets):
+            yield make_ready(to_device(self.fabric, raw), self.normalisation, augment)
+
+    def descend(self, part: str, loss: Tensor, lr: float) -> None:
+        """Take one step down a part's loss."""
+        optimiser = self.optimisers[part]
+        for group in optimiser.param_groups:
+            group["lr"] = lr
+        self.net.zero_grad()
+        self.fabric.backward(loss)
+        torch.nn.utils.clip_grad_norm_(self.parts[part], self.run.clip)
+        optimiser.step()
+
+    @torch.no_grad()
+    def validate(self) -> float:
+        """Return the averaged weights' mean loss over the validation split, parts added up."""
+        total = 0.0
+        for raw in read_batches(self.store, self.rows["val"], self.run.batch_size, self.targets):
+            batch = make_ready(to_device(self.fabric, raw), self.normalisation)
+            with self.fabric.autocast():
+                losses = [loss for _, loss in self.net_of.objectives(self.average.net, batch)]
+            total += float(sum(losses)) * len(batch["image"])
+        return total / len(self.rows["val"])
+
+    def stalled(self) -> bool:
+        """Say whether the validation loss has not fallen for ``patience`` epochs."""
+        return len(self.history) - self.best_epoch >= self.run.patience
+
+    def finish(self) -> dict:
+        """Calibrate and measure the best weights on validation; return their card."""
+        net = self.average.net
+        net.load_state_dict(self.best)
+        forward = Forward(self.fabric, net, self.normalisation, self.run.batch_size)
+        output = gather(forward.over(self.store, self.rows["val"]))
+        truth = {name: values[self.rows["val"]] for name, values in self.targets.items()}
+        objects = {name: values[self.rows["val"]] for name, values in self.store.objects.items()}
+        calibration = self.task.calibrate(output, truth)
+        rows = self.task.rows(output | {"calibration": calibration}, objects)
+        metrics = {"val_loss": (self.best_loss, None)} | self.task.score(objects | truth, rows)
+        return weights.describe(
+            self.name,
+            self.settings,
+            self.store.header,
+            normalisation=weights.normalisation_facts(self.normalisation),
+            calibration=calibration,
+            metrics={name: {"value": v, "error": e} for name, (v, e) in metrics.items()},
+            seed=self.run.seed,
+            objects={split: len(rows) for split, rows in self.rows.items()},
+            best_epoch=self.best_epoch,
+            history=self.history,
+        )
+
+    def state(self) -> dict:
+        """Return all that the next epoch starts from."""
+        return {
+            "net": self.net.module.state_dict(),
+            "average": self.average.net.state_dict(),
+            "optimisers": {part: each.state_dict() for part, each in self.optimisers.items()},
+            "history": self.history,
+            "best": self.best,
+            "best_epoch": self.best_epoch,
+            "best_loss": self.best_loss,
+        }
+
+    def load_state(self, state: dict) -> None:
+        """Go on from what ``state`` returned."""
+        self.net.module.load_state_dict(state["net"])
+        self.average.net.load_state_dict(state["average"])
+        for part, each in self.optimisers.items():
+            each.load_state_dict(state["optimisers"][part])
+        self.history, self.best = state["history"], state["best"]
+        self.best_epoch, self.best_loss = state["best_epoch"], state["best_loss"]
+
+
+def choose_rows(task: str, store: Store) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Return the labelled rows of the train and validation splits, and the targets of all rows."""
+    module, where = tasks.load(task), store.shards[0].parent
+    if not len(store):
+        raise AstromlError(f"{where}: the store is empty; ingest some objects first")
+    targets, labelled = module.targets(store.objects)
+    if not labelled.any():
+        raise AstromlError(
+            f"{where}: no row is labelled for task {task}; add its label column to the manifest, "
+            "or train on a simulated sky (train_on: simulated)"
+        )
+    rows = {}
+    for split, fewest in FEWEST.items():
+        rows[split] = np.flatnonzero(labelled & (store.objects["split"] == split))
+        if len(rows[split]) < fewest:
+            raise AstromlError(
+                f"{where}: {len(rows[split])} labelled rows in split {split}, expected {fewest} or "
+                "more; add objects, or use smaller sky cells (splits: nside)"
+            )
+        if hasattr(module, "check"):
+            module.check({name: values[rows[split]] for name, values in targets.items()}, split)
+    return rows, targets
+
+
+def parts_of(net: nn.Module) -> dict[str, list[nn.Parameter]]:
+    """Return the parameters of each part: as the network says, or all of them as ``net``."""
+    if hasattr(net, "parts"):
+        return {part: list(params) for part, params in net.parts().items()}
+    return {"net": list(net.parameters())}
+
+
+def adamw(params: list[nn.Parameter], run: TrainOptions) -> torch.optim.AdamW:
+    """Return the optimiser of one part; norms and offsets are not decayed."""
+    groups = [
+        {"params": [p for p in params if p.ndim > 1], "weight_decay": run.weight_decay},
+        {"params": [p for p in params if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=run.lr)
+
+
+def schedule(step: int, steps: int, warmup: float) -> float:
+    """Return the factor on the learning rate: a linear rise, then half a cosine down to zero."""
+    rise = max(1, round(warmup * steps))
+    if step < rise:
+        return (step + 1) / rise
+    return 0.5 * (1 + math.cos(math.pi * (step - rise + 1) / (steps - rise + 1)))
+
+
+def mix_seed(*numbers: int) -> int:
+    """Return a seed that differs wherever one of the numbers does."""
+    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
+
+
+def brief(facts: dict) -> str:
+    """Return names and values in one line."""
+    values = {k: v["value"] if isinstance(v, dict) else v for k, v in facts.items()}
+    return ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+
+
+def find_lr(
+    task: str, settings: TaskOptions, store_paths: list[Path], out: Path, *, device: str = "auto"
+) -> None:
+    """Draw loss against learning rate, raised step by step from 1e-6 to 1, and suggest a rate.
+
+    Parameters
+    ----------
+    task, settings, store_paths, device
+        As for ``train``.
+    out : Path
+        Figure to write, ``.png``.
+    """
+    store = open_store(list(store_paths))
+    rows, targets = choose_rows(task, store)
+    loop = Loop(task, settings, store, rows, targets, device)
+    rates = np.geomspace(*SWEEP)
+    losses: list[float] = []
+    with Progress(len(rates)) as progress:
+        batches = itertools.chain.from_iterable(map(loop.views, itertools.count()))
+        for rate, batch in zip(rates, batches):
+            total = 0.0
+            for part, loss in loop.net_of.objectives(loop.net, batch):
+                loop.descend(part, loss, rate)
+                total += loss.item()
+            progress.step()
+            first = losses[0] if losses else total
+            if not math.isfinite(total) or total > first + 3 * abs(first):
+                break
+            losses.append(total)
+    rate = sweep.draw(rates[: len(losses)], np.array(losses), Path(out))
+    print(f"suggested learning rate: {rate:.1e}; wrote {out}")

@@ -1,0 +1,241 @@
+"""Catalogs: checked columns, meaning kept in every format, same bytes for same rows."""
+
+import io
+import json
+import subprocess
+import sys
+
+import astropy.io.misc.parquet as astropy_parquet
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from astropy import units as u
+from astropy.io import fits, votable
+from astropy.io.votable.ucd import check_ucd
+from astropy.table import Table
+
+from astroml import tasks
+from astroml.catalog.columns import all_columns
+from astroml.catalog.write import write_catalog
+from astroml.errors import AstromlError
+
+
+@pytest.fixture(autouse=True)
+def _astropy_reads_parquet(monkeypatch):
+    # astropy 7 and 8 ask for pandas before reading Parquet, though only pyarrow does the work.
+    monkeypatch.setattr(astropy_parquet, "HAS_PANDAS", True)
+
+
+def make_rows(n=6, first=100, text=False):
+    rng = np.random.default_rng(first)
+    ids = np.arange(first, first + n)
+    return {
+        "object_id": pa.array([f"J{one}+05" for one in ids] if text else ids),
+        "ra": pa.array(rng.uniform(0, 360, n)),
+        "dec": pa.array(rng.uniform(-90, 90, n)),
+        "lens_prob": pa.array(rng.uniform(size=n).astype(np.float32)),
+        "lens_score": pa.array(rng.normal(size=n).astype(np.float32)),
+        "flags": pa.array(np.zeros(n, np.int32)),
+        "weights": pa.array(["abc123"] * n, pa.string()),
+        "input": pa.array(["def456"] * n, pa.string()),
+    }
+
+
+def write_rows(path, rows):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(pa.table(rows), path)
+    return path
+
+
+@pytest.fixture
+def rows(tmp_path):
+    return [
+        write_rows(tmp_path / "rows" / f"{k}.parquet", make_rows(first=100 * k)) for k in (1, 2)
+    ]
+
+
+@pytest.mark.parametrize("task", tasks.names())
+def test_every_column_has_a_valid_ucd_unit_and_description(task):
+    for column in all_columns(task):
+        assert check_ucd(column.ucd, check_controlled_vocabulary=True), column
+        u.Unit(column.unit, parse_strict="raise")
+        assert column.description
+        assert column.dtype == "str" or np.dtype(column.dtype)
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "fits"])
+@pytest.mark.parametrize("text", [False, True])
+def test_astropy_gives_back_values_units_ucds_and_descriptions(tmp_path, suffix, text):
+    parts = [
+        write_rows(tmp_path / f"{k}.parquet", make_rows(first=100 * k, text=text)) for k in (2, 1)
+    ]
+    out = tmp_path / f"lens.{suffix}"
+    assert write_catalog("lens", parts, [out]) == 12
+    table = Table.read(out)
+    expected = [value for part in parts for value in pq.read_table(part)["object_id"].to_pylist()]
+    ids = table["object_id"]
+    assert [str(one) for one in ids] == [str(one) for one in expected]
+    assert ids.dtype.kind in ("US" if text else "i")
+    assert table.colnames == [column.name for column in all_columns("lens")]
+    for column in all_columns("lens"):
+        found = table[column.name].info
+        assert (found.unit or "") == u.Unit(column.unit)
+        assert found.description == column.description
+        assert found.meta["ucd"] == column.ucd
+
+
+def test_fits_headers_say_unit_ucd_and_description_to_any_reader(tmp_path, rows):
+    write_catalog("lens", rows, [tmp_path / "lens.fits"])
+    with fits.open(tmp_path / "lens.fits") as units:
+        header = units["lens"].header
+        assert (header["TTYPE2"], header["TUNIT2"]) == ("ra", "deg")
+        for number, column in enumerate(all_columns("lens"), start=1):
+            assert header[f"TUCD{number}"] == column.ucd
+            assert header[f"TCOMM{number}"] == column.description
+        assert "DATE" not in header
+        units.verify("exception")
+
+
+def test_parquet_carries_the_votable_of_the_convention(tmp_path, rows):
+    out = tmp_path / "lens.parquet"
+    write_catalog("lens", rows, [out])
+    facts = pq.ParquetFile(out).metadata.metadata
+    assert facts[b"IVOA.VOTable-Parquet.version"] == b"1.0"
+    document = votable.parse(io.BytesIO(facts[b"IVOA.VOTable-Parquet.content"]), verify="exception")
+    fields = document.get_first_table().fields
+    assert [field.name for field in fields] == [column.name for column in all_columns("lens")]
+    assert [field.ucd for field in fields] == [column.ucd for column in all_columns("lens")]
+    assert fields[1].unit == "deg"
+    assert fields[1].datatype == "double"
+    assert fields[3].description == tasks.load("lens").COLUMNS[0].description
+    assert b"<DATA" not in facts[b"IVOA.VOTable-Parquet.content"]
+    about = json.loads(facts[b"astroml.provenance"])
+    assert set(about["inputs"]) == {"1.parquet", "2.parquet"}
+    field = pq.read_schema(out).field("ra")
+    assert field.metadata[b"unit"] == b"deg"
+
+
+def test_votable_reader_of_astropy_opens_it(tmp_path, rows):
+    out = tmp_path / "lens.parquet"
+    write_catalog("lens", rows, [out])
+    table = Table.read(out, format="parquet.votable")
+    assert len(table) == 12
+    assert table["dec"].unit == u.deg
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "fits"])
+def test_same_rows_same_bytes(tmp_path, rows, suffix):
+    outs = [tmp_path / name / f"lens.{suffix}" for name in ("a", "b")]
+    for out in outs:
+        write_catalog("lens", rows, [out])
+    assert outs[0].read_bytes() == outs[1].read_bytes()
+    assert [path.name for path in outs[0].parent.iterdir()] == [outs[0].name]
+
+
+@pytest.mark.parametrize("text", [False, True])
+def test_an_empty_catalog_has_its_types(tmp_path, text):
+    empty = {name: column.slice(0, 0) for name, column in make_rows(text=text).items()}
+    part = write_rows(tmp_path / "0.parquet", empty)
+    outs = [tmp_path / "lens.parquet", tmp_path / "lens.fits"]
+    assert write_catalog("lens", [part], outs) == 0
+    for out in outs:
+        table = Table.read(out)
+        assert len(table) == 0
+        assert table["lens_prob"].dtype.name == "float32"
+        assert table["object_id"].dtype.kind in ("US" if text else "i")
+        assert table["ra"].unit == u.deg
+
+
+def test_an_empty_part_does_not_spoil_the_others(tmp_path):
+    empty = {name: column.slice(0, 0) for name, column in make_rows().items()}
+    parts = [
+        write_rows(tmp_path / "0.parquet", empty),
+        write_rows(tmp_path / "1.parquet", make_rows(text=True)),
+    ]
+    assert write_catalog("lens", parts, [tmp_path / "lens.parquet"]) == 6
+
+
+def drop(rows):
+    del rows["lens_prob"]
+
+
+def extra(rows):
+    rows["colour"] = rows["ra"]
+
+
+def retype(rows):
+    rows["lens_prob"] = rows["lens_prob"].cast(pa.float64())
+
+
+def float_ids(rows):
+    rows["object_id"] = rows["object_id"].cast(pa.float64())
+
+
+def null(rows):
+    rows["flags"] = pa.array([None] * 6, pa.int32())
+
+
+def twice(rows):
+    rows["object_id"] = pa.array([7] * 6)
+
+
+@pytest.mark.parametrize(
+    ("spoil", "says"),
+    [
+        (drop, "columns missing lens_prob; infer again"),
+        (extra, "unknown colour"),
+        (retype, "lens_prob: found double, expected float"),
+        (float_ids, "object_id: found double, expected int64 or string"),
+        (null, "flags: 6 values are null"),
+        (twice, "1 objects come more than once, such as 7"),
+    ],
+)
+def test_bad_rows_are_refused_in_a_sentence(tmp_path, spoil, says):
+    rows = make_rows()
+    spoil(rows)
+    part = write_rows(tmp_path / "0.parquet", rows)
+    with pytest.raises(AstromlError, match=says):
+        write_catalog("lens", [part], [tmp_path / "lens.parquet"])
+    assert not (tmp_path / "lens.parquet").exists()
+
+
+def test_the_same_file_given_twice_is_refused(tmp_path, rows):
+    with pytest.raises(AstromlError, match="come more than once"):
+        write_catalog("lens", rows + rows[:1], [tmp_path / "lens.parquet"])
+
+
+def test_unknown_ending_missing_rows_and_junk_are_refused(tmp_path, rows):
+    with pytest.raises(AstromlError, match=r"expected .parquet or .fits"):
+        write_catalog("lens", rows, [tmp_path / "lens.txt"])
+    with pytest.raises(AstromlError, match="run infer first"):
+        write_catalog("lens", [tmp_path / "none.parquet"], [tmp_path / "lens.fits"])
+    (tmp_path / "junk.parquet").write_text("junk")
+    with pytest.raises(AstromlError, match="not a Parquet file"):
+        write_catalog("lens", [tmp_path / "junk.parquet"], [tmp_path / "lens.fits"])
+    with pytest.raises(AstromlError, match="no rows given"):
+        write_catalog("lens", [], [tmp_path / "lens.fits"])
+
+
+def test_ids_beyond_ascii_go_to_parquet_and_are_refused_by_fits(tmp_path):
+    rows = make_rows()
+    rows["object_id"] = pa.array([f"α{k}" for k in range(6)])
+    part = write_rows(tmp_path / "0.parquet", rows)
+    write_catalog("lens", [part], [tmp_path / "lens.parquet"])
+    assert Table.read(tmp_path / "lens.parquet")["object_id"][3] == "α3"
+    with pytest.raises(AstromlError, match="α0 has a letter beyond ASCII"):
+        write_catalog("lens", [part], [tmp_path / "lens.fits"])
+
+
+def test_a_null_score_becomes_nan(tmp_path):
+    rows = make_rows()
+    rows["lens_prob"] = pa.array([None, *rows["lens_prob"].to_pylist()[1:]], pa.float32())
+    part = write_rows(tmp_path / "0.parquet", rows)
+    write_catalog("lens", [part], [tmp_path / "lens.fits"])
+    assert np.isnan(fits.getdata(tmp_path / "lens.fits")["lens_prob"][0])
+
+
+@pytest.mark.parametrize("module", ["catalog.write", "report.page", "report.terminal", "score"])
+def test_no_torch_behind_these_doors(module):
+    code = f"import astroml.{module}, sys; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)

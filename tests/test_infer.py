@@ -1,0 +1,145 @@
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+from toy import toy_store
+
+from astroml import infer, tasks
+from astroml.config import Infer
+from astroml.errors import AstromlError
+from astroml.nets import weights
+from astroml.nets.normalise import Normalisation
+from astroml.provenance import digest
+from astroml.store import FLAGS, MASK, open_store
+
+torch.set_num_threads(2)
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """Untrained weights, and a store of two shards."""
+    folder = tmp_path_factory.mktemp("made")
+    toy_store(folder / "store/0.h5", n=45)
+    toy_store(folder / "store/1.h5", n=30, seed=2)
+    header = open_store(folder / "store").header
+    settings = tasks.load("lens").Options(width=8)
+    torch.manual_seed(1)
+    net = tasks.load("lens", "net").build(settings, header.bands, header.size)
+    card = weights.describe(
+        "lens",
+        settings,
+        header,
+        normalisation=weights.normalisation_facts(Normalisation((2.0,) * 3)),
+        calibration={"slope": 1.5, "offset": -0.1},
+    )
+    weights.save(folder / "lens.safetensors", net.state_dict(), card)
+    return folder
+
+
+def score(made, out, store=None, batch_size=256):
+    stores = store or [made / "store"]
+    settings = Infer(batch_size=batch_size)
+    infer.infer("lens", stores, made / "lens.safetensors", out, settings, device="cpu")
+    return pq.read_table(out)
+
+
+def test_rows_are_typed_and_in_the_order_of_the_store(made, tmp_path):
+    table = score(made, tmp_path / "rows.parquet")
+    store = open_store(made / "store")
+    assert table.schema.names == [
+        *("object_id", "ra", "dec", "lens_prob", "lens_score", "flags", "weights", "input")
+    ]
+    for name in ("object_id", "ra", "dec", "flags"):
+        assert np.array_equal(table[name].to_numpy(), store.objects[name])
+    assert [field.type for field in table.schema] == [
+        *(pa.int64(), pa.float64(), pa.float64(), pa.float32(), pa.float32()),
+        *(pa.int32(), pa.string(), pa.string()),
+    ]
+    assert set(table["weights"].to_pylist()) == {digest(made / "lens.safetensors")}
+    inputs = [digest(shard) for shard in store.shards]
+    assert table["input"].to_pylist() == [inputs[0]] * 45 + [inputs[1]] * 30
+    facts = json.loads(table.schema.metadata[b"astroml"])
+    assert (facts["stage"], facts["task"]) == ("infer", "lens")
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 256])
+def test_batch_size_changes_no_byte(made, tmp_path, batch_size):
+    score(made, tmp_path / "a.parquet", batch_size=batch_size)
+    score(made, tmp_path / "b.parquet", batch_size=64)
+    assert (tmp_path / "a.parquet").read_bytes() == (tmp_path / "b.parquet").read_bytes()
+
+
+def test_shards_alone_give_the_rows_of_the_whole(made, tmp_path):
+    whole = score(made, tmp_path / "whole.parquet")
+    parts = [score(made, tmp_path / f"{i}.parquet", [made / f"store/{i}.h5"]) for i in (0, 1)]
+    assert whole.equals(pa.concat_tables([part.replace_schema_metadata() for part in parts]))
+
+
+def test_order_changes_no_score(made, tmp_path):
+    order = np.random.default_rng(3).permutation(45)
+
+    def change(block):
+        for name in ("image", "mask", "sigma", "psf_fwhm"):
+            block[name] = block[name][order]
+        block["objects"] = {name: values[order] for name, values in block["objects"].items()}
+
+    store = toy_store(tmp_path / "0.h5", n=45, change=change)
+    mixed = score(made, tmp_path / "mixed.parquet", [store])
+    plain = score(made, tmp_path / "plain.parquet", [made / "store/0.h5"])
+    one, two = (table["lens_score"].to_numpy() for table in (mixed, plain))
+    np.testing.assert_allclose(one, two[order], rtol=0, atol=1e-6)
+
+
+def test_cutouts_without_data_are_flagged_and_finite(made, tmp_path):
+    def change(block):
+        block["image"][3] = np.nan
+        block["mask"][4] = MASK["nodata"]
+        block["image"][5, :, 2, 2] = np.inf
+        block["objects"]["flags"][3] = FLAGS["edge"]
+
+    table = score(made, tmp_path / "rows.parquet", [toy_store(tmp_path / "0.h5", change=change)])
+    assert np.isfinite(table["lens_prob"].to_numpy()).all()
+    assert np.isfinite(table["lens_score"].to_numpy()).all()
+    flags = table["flags"].to_numpy()
+    assert flags[3] == FLAGS["edge"] | FLAGS["no_data"]
+    assert flags[4] == FLAGS["no_data"]
+    assert not np.delete(flags, [3, 4]).any()
+
+
+def test_output_that_is_not_finite_is_flagged():
+    output = {"a": np.array([1.0, np.nan, 3.0]), "b": np.array([[1, 2], [3, 4], [5, np.inf]])}
+    assert infer.replace_odd(output).tolist() == [False, True, True]
+    assert output["a"].tolist() == [1, 0, 3]
+    assert output["b"].tolist() == [[1, 2], [3, 4], [5, 0]]
+
+
+def test_empty_store_gives_an_empty_typed_file(made, tmp_path):
+    full = score(made, tmp_path / "full.parquet")
+    empty = score(made, tmp_path / "empty.parquet", [toy_store(tmp_path / "0.h5", n=0)])
+    assert len(empty) == 0
+    assert empty.schema.remove_metadata() == full.schema.remove_metadata()
+
+
+def test_ids_of_text_stay_text(made, tmp_path):
+    def change(block):
+        block["objects"]["object_id"] = np.array([f"J{i:04}" for i in range(160)])
+
+    table = score(made, tmp_path / "rows.parquet", [toy_store(tmp_path / "0.h5", change=change)])
+    assert table.schema.field("object_id").type == pa.string()
+    assert table["object_id"].to_pylist()[:2] == ["J0000", "J0001"]
+
+
+def test_any_number_of_rows_finds_its_object():
+    ids = np.array([30, 10, 20])
+    assert infer.rows_of(np.array([10, 10, 30]), ids).tolist() == [1, 1, 0]
+    assert infer.rows_of(ids[:0], ids).tolist() == []
+
+
+def test_store_that_does_not_fit_leaves_nothing_behind(made, tmp_path):
+    store = toy_store(tmp_path / "0.h5", bands=("g", "r"))
+    with pytest.raises(AstromlError, match="trained on other pixels"):
+        score(made, tmp_path / "rows.parquet", [store])
+    assert [file.name for file in tmp_path.iterdir()] == ["0.h5"]

@@ -1,0 +1,68 @@
+"""Toy skies: small stores with a signal that each task can learn in seconds."""
+
+import numpy as np
+
+from astroml.store import Header, write_shard
+
+SIZE = 32
+
+
+def blank(n, bands, seed, size=SIZE):
+    """Return blocks of noise with the columns that every shard has."""
+    rng = np.random.default_rng(seed)
+    band = len(bands)
+    return {
+        "image": rng.normal(0, 2.0, (n, band, size, size)).astype(np.float32),
+        "mask": np.zeros((n, band, size, size), np.uint8),
+        "sigma": np.full((n, band), 2.0, np.float32),
+        "psf_fwhm": np.full((n, band), 1.2, np.float32),
+        "objects": {
+            "object_id": np.arange(n) + 1000 * seed,
+            "ra": rng.uniform(0, 360, n),
+            "dec": rng.uniform(-60, 60, n),
+            "ebv": np.full(n, 0.02, np.float32),
+            "flags": np.zeros(n, np.int32),
+            "split": np.array(["train", "train", "val", "test"])[np.arange(n) % 4],
+        },
+    }
+
+
+def lens(n, bands, seed, size=SIZE):
+    """A galaxy in noise; half of them with a ring around it."""
+    block = blank(n, bands, seed, size)
+    rng = np.random.default_rng([seed, 1])
+    y, x = np.mgrid[:size, :size] - (size - 1) / 2
+    r = np.hypot(y, x)
+    is_lens = rng.permutation(np.arange(n) // 4 % 2)
+    for i in range(n):
+        light = rng.uniform(100, 300) * np.exp(-r / 3)
+        ring = rng.uniform(20, 40) * np.exp(-0.5 * (r - rng.uniform(6, 9)) ** 2)
+        for band in range(len(bands)):
+            fade = 1 - band / len(bands) / 2
+            block["image"][i, band] += light * (1 - fade / 2) + ring * fade * is_lens[i]
+    block["objects"]["is_lens"] = is_lens
+    return block
+
+
+SKIES = {"lens": lens}
+"""Task name -> toy sky: (rows, bands, seed, size) -> block of a store."""
+
+
+def toy_store(path, task="lens", n=160, bands=("g", "r", "z"), seed=1, size=SIZE, change=None):
+    """Write a shard of a task's toy sky; ``change`` may edit the block first."""
+    block = SKIES[task](n, bands, seed, size)
+    if change:
+        change(block)
+    header = Header("galaxy", tuple(bands), size, 0.262, "toy")
+    write_shard(path, header, [block] if n else [])
+    return path
+
+
+FLOORS = {
+    "lens": {
+        "options": {"width": 8, "train": {"epochs": 8, "batch_size": 16, "ema": 0.9}},
+        "metric": "auroc",
+        "least": 0.95,
+    }
+}
+"""Task name -> how it is trained on its toy sky, and what it must reach there at least."""

@@ -1,0 +1,29 @@
+# REQUIRED INPUTS: a task's rows of all parts of the run's store
+# OUTPUTS:         catalogs/<run>/<task>.parquet and .fits
+# COMMANDS:        astroml catalog
+
+
+rule catalog:
+    input:
+        rows=lambda wildcards: rows_of(wildcards.task, "store"),
+    output:
+        parquet=f"{CATALOGS}/{{task}}.parquet",
+        fits=f"{CATALOGS}/{{task}}.fits",
+    log:
+        f"{RESULTS}/logs/catalog/{{task}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/catalog.{{task}}.tsv"
+    conda:
+        "../envs/astroml.yaml"
+    params:
+        rows=lambda wildcards, input: flags("rows", input.rows),
+        version=VERSIONS["catalog"],
+    message:
+        "Writing the {wildcards.task} catalog"
+    shell:
+        "astroml catalog"
+        " --task {wildcards.task}"
+        " {params.rows}"
+        " --out {output.parquet:q}"
+        " --out {output.fits:q}"
+        " 2>&1 | tee {log:q}"

@@ -1,0 +1,114 @@
+# The only Python of the workflow: the checked config, its slices, and who depends on what.
+# The whole config is checked here, before any job starts.
+
+import os
+from shlex import quote
+
+from astroml.config import as_json, chosen_tasks, load
+from astroml.errors import AstromlError
+from astroml.ingest.manifest import fill_in
+from astroml.provenance import VERSIONS
+from astroml.survey import survey_file
+from astroml.tasks import load as load_task
+from snakemake.exceptions import WorkflowError
+
+try:
+    CONFIG = load(config)
+    SURVEY = str(survey_file(CONFIG.survey))
+except AstromlError as fault:
+    raise WorkflowError(str(fault)) from None
+
+TASKS = list(chosen_tasks(CONFIG))
+SETS = sorted({load_task(task).SET for task in TASKS})
+CHUNKS = range(CONFIG.ingest.chunks)
+RESULTS = f"results/{CONFIG.run}"
+CATALOGS = f"catalogs/{CONFIG.run}"
+SIMULATED_INPUT = CONFIG.input.manifest is None
+LABELLED = "sky" if CONFIG.train_on == "simulated" else "store"
+
+
+wildcard_constraints:
+    task="|".join(TASKS),
+    set="|".join(SETS),
+    store="store|sky|injected",
+    chunk=r"\d+",
+
+
+def options(*place):
+    """One slice of the config as JSON: a rule reruns when its own slice changes, and only then."""
+    part = CONFIG
+    for name in place:
+        part = getattr(part, name)
+    return as_json(part)
+
+
+def flag(name, value):
+    """An option of a command, or nothing where the config leaves it empty."""
+    return "" if value is None else f"--{name} {quote(str(value))}"
+
+
+def flags(name, values):
+    """An option that is given once for each value."""
+    return " ".join(flag(name, value) for value in values)
+
+
+def bands():
+    return ",".join(CONFIG.ingest.bands) if CONFIG.ingest.bands else None
+
+
+def manifest(wildcards):
+    if SIMULATED_INPUT:
+        return f"{RESULTS}/survey/{wildcards.set}/manifest.csv"
+    return fill_in(CONFIG.input.manifest)
+
+
+def root():
+    return None if CONFIG.input.root is None else fill_in(CONFIG.input.root)
+
+
+def set_of(task):
+    return load_task(task).SET
+
+
+def sky_task(cutouts):
+    """The task whose sky fills a simulated set: the first that looks at it."""
+    return next(task for task in TASKS if set_of(task) == cutouts)
+
+
+def settled(cutouts):
+    """The table that says that nothing was lost: whoever reads the store waits for it."""
+    return f"{RESULTS}/store/{cutouts}/rejects.parquet"
+
+
+def shards(store, cutouts):
+    """The shards of a store: chunks for the run's own objects, one file for what is simulated."""
+    if store == "store":
+        return expand(f"{RESULTS}/store/{cutouts}/{{chunk}}.h5", chunk=CHUNKS)
+    return [f"{RESULTS}/{store}/{cutouts}/0.h5"]
+
+
+def weights_of(task):
+    """The weights to infer with: those that the config names, else those trained here."""
+    given = getattr(CONFIG.tasks, task).weights
+    return given or f"{RESULTS}/weights/{task}.safetensors"
+
+
+def rows_of(task, store):
+    chunks = CHUNKS if store == "store" else [0]
+    return expand(f"{RESULTS}/rows/{task}/{store}/{{chunk}}.parquet", chunk=chunks)
+
+
+def metrics_files():
+    """One per task whose labels are at hand: those of the simulated sky, or of the input."""
+    labelled = SIMULATED_INPUT or CONFIG.train_on == "simulated"
+    known = [
+        task
+        for task in TASKS
+        if labelled or getattr(CONFIG.tasks, task).weights is None
+    ]
+    return expand(f"{RESULTS}/metrics/{{task}}.json", task=known)
+
+
+def injected_rows():
+    """Rows of the injected copies, where the config asks for them."""
+    return rows_of(CONFIG.inject.task, "injected") if CONFIG.inject else []

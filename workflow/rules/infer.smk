@@ -1,0 +1,38 @@
+# REQUIRED INPUTS: a shard and the task's weights
+# OUTPUTS:         rows/<task>/<store>/<chunk>.parquet
+# COMMANDS:        astroml infer
+
+
+rule infer:
+    input:
+        store=lambda wildcards: f"{RESULTS}/{{store}}/{set_of(wildcards.task)}/{{chunk}}.h5",
+        settled=lambda wildcards: (
+            settled(set_of(wildcards.task)) if wildcards.store == "store" else []
+        ),
+        weights=lambda wildcards: weights_of(wildcards.task),
+    output:
+        rows=f"{RESULTS}/rows/{{task}}/{{store}}/{{chunk}}.parquet",
+    log:
+        f"{RESULTS}/logs/infer/{{task}}.{{store}}.{{chunk}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/infer.{{task}}.{{store}}.{{chunk}}.tsv"
+    conda:
+        "../envs/astroml.yaml"
+    threads: 8
+    resources:
+        gpu=1,
+    params:
+        options=options("infer"),
+        device=CONFIG.infer.device,
+        version=VERSIONS["infer"],
+    message:
+        "Scoring part {wildcards.chunk} of the {wildcards.store} with the {wildcards.task} network"
+    shell:
+        "astroml infer"
+        " --task {wildcards.task}"
+        " --store {input.store:q}"
+        " --weights {input.weights:q}"
+        " --options {params.options:q}"
+        " --device {params.device}"
+        " --out {output.rows:q}"
+        " 2>&1 | tee {log:q}"

@@ -1,0 +1,72 @@
+# REQUIRED INPUTS: the manifest, the survey's description, and the files that the manifest names
+# OUTPUTS:         store/<set>/<chunk>.h5, store/<set>/rejects.parquet
+# COMMANDS:        astroml ingest, astroml tally
+
+
+rule ingest:
+    input:
+        manifest=manifest,
+        survey=SURVEY,
+    output:
+        store=f"{RESULTS}/store/{{set}}/{{chunk}}.h5",
+        rejects=f"{RESULTS}/store/{{set}}/{{chunk}}.rejects.parquet",
+    log:
+        f"{RESULTS}/logs/ingest/{{set}}.{{chunk}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/ingest.{{set}}.{{chunk}}.tsv"
+    conda:
+        "../envs/astroml.yaml"
+    threads: 1
+    params:
+        chunk=lambda wildcards: f"{wildcards.chunk}/{len(CHUNKS)}",
+        root=flag("root", root()),
+        splits=options("splits"),
+        options=options("ingest"),
+        version=VERSIONS["ingest"],
+    message:
+        "Ingesting part {wildcards.chunk} of the {wildcards.set} cutouts"
+    shell:
+        "astroml ingest"
+        " --manifest {input.manifest:q}"
+        " --survey {input.survey:q}"
+        " --set {wildcards.set}"
+        " {params.root}"
+        " --chunk {params.chunk}"
+        " --splits {params.splits:q}"
+        " --options {params.options:q}"
+        " --workers {threads}"
+        " --rejects {output.rejects:q}"
+        " --out {output.store:q}"
+        " 2>&1 | tee {log:q}"
+
+
+rule tally:
+    input:
+        manifest=manifest,
+        store=expand(f"{RESULTS}/store/{{{{set}}}}/{{chunk}}.h5", chunk=CHUNKS),
+        rejects=expand(
+            f"{RESULTS}/store/{{{{set}}}}/{{chunk}}.rejects.parquet", chunk=CHUNKS
+        ),
+    output:
+        rejects=f"{RESULTS}/store/{{set}}/rejects.parquet",
+    log:
+        f"{RESULTS}/logs/tally/{{set}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/tally.{{set}}.tsv"
+    conda:
+        "../envs/astroml.yaml"
+    params:
+        store=lambda wildcards, input: flags("store", input.store),
+        rejects=lambda wildcards, input: flags("rejects", input.rejects),
+        max_rejects=CONFIG.ingest.max_rejects,
+        version=VERSIONS["ingest"],
+    message:
+        "Checking that every object was stored or rejected"
+    shell:
+        "astroml tally"
+        " --manifest {input.manifest:q}"
+        " {params.store}"
+        " {params.rejects}"
+        " --max-rejects {params.max_rejects}"
+        " --out {output.rejects:q}"
+        " 2>&1 | tee {log:q}"

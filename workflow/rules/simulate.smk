@@ -1,0 +1,80 @@
+# REQUIRED INPUTS: the survey's description
+# OUTPUTS:         survey/<set>: FITS files, manifest, truth table; sky/<set>: a labelled store
+# COMMANDS:        astroml simulate
+
+
+rule simulate:
+    input:
+        survey=SURVEY,
+    output:
+        manifest=f"{RESULTS}/survey/{{set}}/manifest.csv",
+        truth=f"{RESULTS}/survey/{{set}}/truth.parquet",
+        images=directory(f"{RESULTS}/survey/{{set}}/images"),
+    log:
+        f"{RESULTS}/logs/simulate/{{set}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/simulate.{{set}}.tsv"
+    conda:
+        "../envs/astroml.yaml"
+    threads: 2
+    resources:
+        gpu=1,
+    params:
+        out=lambda wildcards, output: os.path.dirname(output.manifest),
+        task=lambda wildcards: sky_task(wildcards.set),
+        options=lambda wildcards: options("simulate", sky_task(wildcards.set)),
+        bands=flag("bands", bands()),
+        size=lambda wildcards: CONFIG.ingest.size[wildcards.set],
+        seed=CONFIG.seed,
+        version=VERSIONS["simulate"],
+    message:
+        "Simulating the {wildcards.set} survey as FITS files"
+    shell:
+        "astroml simulate"
+        " --task {params.task}"
+        " --survey {input.survey:q}"
+        " --to fits"
+        " {params.bands}"
+        " --size {params.size}"
+        " --seed {params.seed}"
+        " --options {params.options:q}"
+        " --out {params.out:q}"
+        " 2>&1 | tee {log:q}"
+
+
+rule simulate_sky:
+    input:
+        survey=SURVEY,
+    output:
+        store=f"{RESULTS}/sky/{{set}}/0.h5",
+    log:
+        f"{RESULTS}/logs/simulate_sky/{{set}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/simulate_sky.{{set}}.tsv"
+    conda:
+        "../envs/astroml.yaml"
+    threads: 2
+    resources:
+        gpu=1,
+    params:
+        task=lambda wildcards: sky_task(wildcards.set),
+        options=lambda wildcards: options("simulate", sky_task(wildcards.set)),
+        splits=options("splits"),
+        bands=flag("bands", bands()),
+        size=lambda wildcards: CONFIG.ingest.size[wildcards.set],
+        seed=CONFIG.seed,
+        version=VERSIONS["simulate"],
+    message:
+        "Simulating a labelled {wildcards.set} sky to train on"
+    shell:
+        "astroml simulate"
+        " --task {params.task}"
+        " --survey {input.survey:q}"
+        " --to store"
+        " {params.bands}"
+        " --size {params.size}"
+        " --seed {params.seed}"
+        " --splits {params.splits:q}"
+        " --options {params.options:q}"
+        " --out {output.store:q}"
+        " 2>&1 | tee {log:q}"
