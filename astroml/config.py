@@ -36,7 +36,7 @@ class TrainOptions(Strict):
     clip: float = Field(1.0, gt=0, description="Largest norm of the gradient.")
     ema: float = Field(0.99, ge=0, lt=1, description="Decay per step of the averaged weights.")
     patience: int = Field(8, ge=1, description="Epochs without a better validation loss.")
-    shift: float = Field(1.0, ge=0, description="Largest random shift of a cutout, px.")
+    shift: float = Field(1.0, ge=0, le=8, description="Largest random shift of a cutout, px.")
     seed: int = Field(1, ge=0, description="Seed of weights, order and augmentation.")
 
 

@@ -163,7 +163,7 @@ def catalogs_text() -> str:
         "",
         "```python",
         "from astropy.table import Table",
-        'lens = Table.read("catalogs/demo/lens.fits")     # or .parquet, where pandas is installed',
+        'lens = Table.read("catalogs/demo/lens.parquet")  # or .fits',
         'lens[lens["lens_prob"] > 0.9].info(["attributes", "stats"])',
         "```",
         "",

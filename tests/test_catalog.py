@@ -5,7 +5,6 @@ import json
 import subprocess
 import sys
 
-import astropy.io.misc.parquet as astropy_parquet
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,12 +18,6 @@ from astroml import tasks
 from astroml.catalog.columns import all_columns
 from astroml.catalog.write import write_catalog
 from astroml.errors import AstromlError
-
-
-@pytest.fixture(autouse=True)
-def _astropy_reads_parquet(monkeypatch):
-    # astropy 7 and 8 ask for pandas before reading Parquet, though only pyarrow does the work.
-    monkeypatch.setattr(astropy_parquet, "HAS_PANDAS", True)
 
 
 def make_rows(n=6, first=100, text=False):

@@ -44,10 +44,11 @@ def test_calibration_recovers_a_planted_slope_and_offset():
 
 
 def test_calibration_stays_finite_where_the_classes_do_not_overlap():
-    logit = np.array([-5.0, -4, -3, 3, 4, 5])
+    logit = np.array([-4.0, -4, -4, 4, 4, 4])
     fit = lens.calibrate({"lens_logit": logit}, {"is_lens": (logit > 0).astype(float)})
-    assert np.isfinite([fit["slope"], fit["offset"]]).all()
-    assert 0 < fit["slope"] < 10
+    # Platt's targets for three of each are 1/5 and 4/5.
+    assert fit["slope"] == pytest.approx(np.log(4) / 4, abs=1e-4)
+    assert fit["offset"] == pytest.approx(0, abs=1e-4)
 
 
 def test_rows_are_the_calibrated_probability_and_never_overflow():
@@ -103,6 +104,21 @@ def test_a_small_roc_by_hand():
     assert found["average_precision"][0] == pytest.approx((1 + 1 + 3 / 4 + 4 / 14) / 4)
     assert found["completeness"][0] == 0.75
     assert "tpr_at_fpr_1e-2" not in found
+
+
+def test_one_bright_impostor_ends_completeness_without_false_positives():
+    truth = np.arange(400) < 100
+    score = np.where(truth, np.arange(400), -1.0)
+    score[399] = 74.5  # above 75 of the lenses; one of 300 may pass at 1e-2
+    found = measure(truth, score)
+    assert found["tpr_zero_fp"][0] == 0.25
+    assert found["tpr_at_fpr_1e-2"][0] == 1
+
+
+def test_completeness_counts_what_lies_above_one_half():
+    prob = np.array([0.45, 0.5, 0.55, 0.95, 0.1, 0.2])
+    found = measure([1, 1, 1, 1, 0, 0], prob, prob)
+    assert found["completeness"][0] == 0.5
 
 
 def test_ties_between_the_classes_count_half():

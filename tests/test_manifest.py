@@ -43,6 +43,8 @@ def test_every_format_keeps_long_ids_and_columns(tmp_path, name):
 def test_text_ids_stay_text(tmp_path):
     found = read_manifest(write(tmp_path, "m.csv", "object_id,ra,dec\n007,1,1\nJ1+2,2,2\n"))
     assert found.columns["object_id"].tolist() == ["007", "J1+2"]
+    found = read_manifest(write(tmp_path, "n.csv", f"object_id,ra,dec\n007,1,1\n{2**64},2,2\n"))
+    assert found.columns["object_id"].tolist() == ["007", str(2**64)]
 
 
 @pytest.mark.parametrize(
@@ -88,7 +90,9 @@ def test_later_duplicates_are_rejected(tmp_path):
 
 
 def test_masked_cells(tmp_path):
-    rows = table(n=MaskedColumn([7, 8], mask=[True, False]), ebv=MaskedColumn([1, 2.0], [1, 0]))
+    rows = table(
+        n=MaskedColumn([7, 8], mask=[True, False]), ebv=MaskedColumn([1, 2.0], mask=[True, False])
+    )
     rows["word"] = MaskedColumn(["a", "b"], mask=[False, True])
     found = read_manifest(write(tmp_path, "m.ecsv", rows))
     np.testing.assert_array_equal(found.columns["n"], [np.nan, 8.0])

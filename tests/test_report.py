@@ -13,6 +13,7 @@ from astroml import config, score
 from astroml.catalog.write import write_catalog
 from astroml.errors import AstromlError
 from astroml.report import figures, mosaic, page, terminal
+from astroml.report.gather import Run
 from astroml.store import Header, open_store, write_shard
 
 BANDS = ("g", "r", "z")
@@ -264,6 +265,60 @@ def test_injected_signals_are_compared_at_the_test_sets_threshold(real):
         r"Above the dotted line at 0\.\d+ \(false-positive rate 1e-2 on the test set\) lie "
         r"\d+\.\d% of the same with injected signal and \d+\.\d% of the real objects",
         found.text,
+    )
+
+
+def test_candidates_come_in_the_order_of_the_score(simulated):
+    (_, _, catalogs), found = simulated
+    best = pq.read_table(catalogs / "lens.parquet").sort_by([("lens_prob", "descending")])
+    ids = [str(one) for one in best["object_id"].to_pylist()[:24]]
+    drawn = [attrs["alt"] for attrs in found.all("img") if attrs["alt"].startswith("Colour cutout")]
+    assert [text.split("object ")[1].split(",")[0] for text in drawn[:24]] == ids
+
+
+def test_one_percent_of_the_negatives_pass_the_threshold(real):
+    (options, results, catalogs), _ = real
+    evidence = Run(options, results, catalogs).evidence()[0]
+    truth, rows = evidence.truth_and_rows
+    negatives = rows["lens_prob"][truth["is_lens"] == 0]
+    assert 0 < (negatives > evidence.threshold).sum() <= 0.01 * len(negatives)
+    assert set(truth["split"]) == {"test"}
+
+
+def test_kinds_stand_beside_their_own_rate():
+    from matplotlib.figure import Figure
+
+    figure = Figure()
+    kinds = np.array(["a"] * 10 + ["b"] * 10)
+    figures.draw_kinds(kinds, np.arange(20) >= 15, "0.5")(figure, figures.LIGHT)
+    axes = figure.axes[0]
+    x, y = axes.lines[0].get_data()
+    shown = dict(zip(y.tolist(), x.tolist()))
+    names = {
+        tick: label.get_text() for tick, label in zip(axes.get_yticks(), axes.get_yticklabels())
+    }
+    assert {names[place]: share for place, share in shown.items()} == {"a (10)": 0, "b (10)": 0.5}
+
+
+def test_cutouts_are_those_of_the_ids_the_first_row_at_the_bottom(simulated):
+    import base64
+    import io
+
+    from matplotlib.image import imread
+
+    (_, results, _), _ = simulated
+    store = open_store(results / "store/galaxy")
+    one, two, again = mosaic.cutouts(store, np.array([2100, 1005, 2100]))
+    assert one == again != two
+    pixels = imread(io.BytesIO(base64.b64decode(one.split(",")[1])))[..., :3]
+    row = store.objects["object_id"].tolist().index(2100)
+    mean = store.read([row])["image"][0].mean(axis=0)
+    shown = pixels.mean(axis=2)
+    assert np.corrcoef(mean[::-1].ravel(), shown.ravel())[0, 1] > 0.8
+    assert shown.shape == (SIZE, SIZE)
+    assert (
+        np.corrcoef(mean[::-1].ravel(), shown.ravel())[0, 1]
+        > np.corrcoef(mean.ravel(), shown.ravel())[0, 1]
     )
 
 

@@ -8,7 +8,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from astroml.errors import AstromlError
-from astroml.score import join, read_rows, score
+from astroml.rows import join, read_rows
+from astroml.score import score
 from astroml.store import FLAGS, Header, open_store, write_shard
 
 

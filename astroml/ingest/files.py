@@ -19,7 +19,7 @@ from astroml.ingest.tan import sky_to_pixels
 WHOLE = 2**22
 """Images of at most so many pixels are read whole; of larger ones only the part that is needed."""
 
-LARGEST = 2**28
+LARGEST = 2**27
 """Most pixels that are ever read at once, whatever a header claims."""
 
 
@@ -182,11 +182,15 @@ def _find(path: Path, hdus: fits.HDUList, hdu: int | str) -> Image:
     try:
         found = hdus[hdu]
     except (KeyError, IndexError):
+        for n, one in enumerate(hdus):
+            _check_length(path, n, one, bool(getattr(hdus._file, "compression", None)))
         names = ", ".join(one.name or str(n) for n, one in enumerate(hdus))
         raise Reject("read", path, f"no HDU {hdu}; it has {names}") from None
     kinds = (fits.PrimaryHDU, fits.ImageHDU, fits.CompImageHDU)
     if not isinstance(found, kinds) or isinstance(found, fits.GroupsHDU) or len(found.shape) < 2:
         raise Reject("read", path, f"HDU {hdu} holds no image")
+    if 0 in found.shape:
+        raise Reject("read", path, f"HDU {hdu} holds no image: its shape is {found.shape}")
     packed = bool(getattr(hdus._file, "compression", None))
     _check_length(path, hdu, found, packed)
 
@@ -203,12 +207,9 @@ def _find(path: Path, hdus: fits.HDUList, hdu: int | str) -> Image:
 
 def _check_length(path: Path, hdu: int | str, found, packed: bool) -> None:
     """Refuse a header that promises more pixels than the file has bytes for."""
-    if 0 in found.shape:
-        raise Reject("read", path, f"HDU {hdu} holds no image: its shape is {found.shape}")
     if packed or isinstance(found, fits.CompImageHDU):
         return
-    promised = int(np.prod(found.shape, dtype=object)) * abs(found.header["BITPIX"]) // 8
-    there = os.path.getsize(path) - found.fileinfo()["datLoc"]
+    promised, there = found.size, os.path.getsize(path) - found.fileinfo()["datLoc"]
     if promised > there:
         raise Reject(
             "read",

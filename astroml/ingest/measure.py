@@ -104,8 +104,8 @@ def _clipped(planes: np.ndarray, good: np.ndarray) -> tuple[np.ndarray, np.ndarr
     for _ in range(5):
         count = last - first
         median = values[rows, first + count // 2]
-        sigma = median - values[rows, first + (count * 0.15866).astype(int)]
         with np.errstate(invalid="ignore"):
+            sigma = median - values[rows, first + (count * 0.15866).astype(int)]
             high, low = (median + 3 * sigma)[:, None], (median - 4 * sigma)[:, None]
             ends = (values <= high).sum(axis=1), (values < low).sum(axis=1)
         if (ends[0] == last).all() and (ends[1] == first).all():

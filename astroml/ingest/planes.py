@@ -172,9 +172,18 @@ def inverse_variance(found: np.ndarray, kind: str) -> np.ndarray:
 
 
 def _locate(
-    files: Files, plane: Plane, survey: Survey, band: str, root: Path, row: dict
+    files: Files,
+    plane: Plane,
+    survey: Survey,
+    band: str,
+    root: Path,
+    row: dict,
+    science: Image | None = None,
 ) -> tuple[Image, int | None]:
-    """Return the HDU of a plane and the position of this band or object in its cube."""
+    """Return the HDU of a plane and the position of this band or object in its cube.
+
+    Where the HDU does not name its bands, those of the ``science`` HDU count.
+    """
     names = row | {"band": survey.bands[band].label or band}
     path = root / plane.file.format_map(names)
     hdu = plane.hdu.format_map(names) if isinstance(plane.hdu, str) else plane.hdu
@@ -184,7 +193,7 @@ def _locate(
     if len(image.shape) != 3:
         raise Reject("read", path, f"{image.name} has {len(image.shape)} axes of {image.shape}")
     if plane.axis == "band":
-        return image, _band_place(image, survey, band)
+        return image, _band_place(image, science or image, survey, band)
     if plane.axis == "object":
         return image, _object_place(image, row["index"])
     if image.shape[0] == 1:
@@ -197,16 +206,10 @@ def _locate(
     )
 
 
-def _band_place(image: Image, survey: Survey, band: str) -> int:
-    depth, header = image.shape[0], image.header
-    names = str(header.get("BANDS", "")).strip()
-    if names:
-        listed = names.replace(",", " ").split()
-        listed = list(names) if len(listed) == 1 and len(names) == depth else listed
-    elif "BAND0" in header:
-        listed = [str(header.get(f"BAND{n}", "")).strip() for n in range(depth)]
-    else:
-        listed = [one.label or key for key, one in survey.bands.items()]
+def _band_place(image: Image, science: Image, survey: Survey, band: str) -> int:
+    depth = image.shape[0]
+    listed = _band_names(image.header, depth) or _band_names(science.header, depth)
+    listed = listed or [one.label or key for key, one in survey.bands.items()]
     if len(listed) != depth:
         raise Reject(
             "read", image.path, f"{image.name} has {depth} planes for bands {', '.join(listed)}"
@@ -215,6 +218,17 @@ def _band_place(image: Image, survey: Survey, band: str) -> int:
     if label not in listed:
         raise Reject("read", image.path, f"no band {label}; it has {', '.join(listed)}")
     return listed.index(label)
+
+
+def _band_names(header, depth: int) -> list[str]:
+    """Return the bands that a cube's header lists in BANDS (``grz``, ``g r z`` or ``g,r,z``)."""
+    names = str(header.get("BANDS", "")).strip()
+    if names:
+        listed = names.replace(",", " ").split()
+        return list(names) if len(listed) == 1 and len(names) == depth else listed
+    if "BAND0" in header:
+        return [str(header.get(f"BAND{n}", "")).strip() for n in range(depth)]
+    return []
 
 
 def _object_place(image: Image, index) -> int:
@@ -257,7 +271,7 @@ def off_image(path: Path, row: dict, x: float, y: float, shape: tuple[int, int])
 
 def _companion(files, plane, survey, band, root, row, image: Image, rows, columns) -> np.ndarray:
     """Read the same rectangle of a plane that goes with the image."""
-    found, place = _locate(files, plane, survey, band, root, row)
+    found, place = _locate(files, plane, survey, band, root, row, image)
     if found.shape[-2:] != image.shape[-2:]:
         raise Reject(
             "read",

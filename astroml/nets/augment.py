@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 LOBES = 4
 """Half width of the interpolation kernel, px."""
+
+REACH = 8
+"""Largest shift, px."""
+
+RIM = LOBES + REACH
+"""Pixels added around a cutout before it is shifted."""
 
 
 def random_view(
@@ -38,8 +47,9 @@ def random_view(
 def view(flux: Tensor, valid: Tensor, coin: Tensor, move: Tensor) -> tuple[Tensor, Tensor]:
     """Turn, mirror and shift each cutout as told.
 
-    A mirroring and a shift along an axis are one matrix, so that a view is two products of
-    matrices, and a transposition for half of the cutouts.
+    A shift and a mirroring along an axis are one matrix, so that a view is two products of
+    matrices, and a transposition for half of the cutouts. What would come from beyond the rim is
+    the rim's own value.
 
     Parameters
     ----------
@@ -48,15 +58,14 @@ def view(flux: Tensor, valid: Tensor, coin: Tensor, move: Tensor) -> tuple[Tenso
     coin : (n, 3) tensor of bool
         Mirror along y, mirror along x, swap y and x: together the dihedral group.
     move : (n, 2) tensor
-        Shift along y and x, px.
+        Shift along y and x before that, px; at most ``REACH``.
     """
-    size = flux.shape[-1]
     swap = coin[:, 2, None, None, None]
 
-    def apply(image: Tensor, kernel) -> Tensor:
-        along_y = _matrix(size, coin[:, 0], move[:, 0], kernel)[:, None]  # (n, 1, y, y)
-        along_x = _matrix(size, coin[:, 1], move[:, 1], kernel)[:, None]  # (n, 1, x, x)
-        image = along_y @ image @ along_x.mT
+    def apply(image: Tensor, kernel: Callable[[Tensor], Tensor]) -> Tensor:
+        along_y = _matrix(image.shape[-1], coin[:, 0], move[:, 0], kernel)  # (n, 1, y, y + rim)
+        along_x = _matrix(image.shape[-1], coin[:, 1], move[:, 1], kernel)
+        image = along_y @ pad(image, (RIM,) * 4, mode="replicate") @ along_x.mT
         return torch.where(swap, image.mT, image)
 
     moved = apply(flux, _lanczos)
@@ -67,14 +76,16 @@ def view(flux: Tensor, valid: Tensor, coin: Tensor, move: Tensor) -> tuple[Tenso
     return moved, lost < 0.05
 
 
-def _matrix(size: int, mirror: Tensor, move: Tensor, kernel) -> Tensor:
-    """Return (n, size, size): how each output pixel along an axis is made from the input ones."""
-    pixel = torch.arange(size, device=move.device, dtype=move.dtype)
-    origin = torch.where(mirror[:, None], size - 1 - pixel, pixel) - move[:, None]  # (n, out)
-    # What would come from beyond the rim comes from the rim; where the kernel reaches beyond it,
-    # the part inside takes its share.
-    weight = kernel(origin.clamp(0, size - 1)[:, :, None] - pixel)  # (n, out, in)
-    return weight / weight.sum(-1, keepdim=True)
+def _matrix(size: int, mirror: Tensor, move: Tensor, kernel: Callable[[Tensor], Tensor]) -> Tensor:
+    """Return (n, 1, size, size + 2 RIM): how each output pixel of an axis is made.
+
+    All rows hold the same kernel, each one pixel further on: they are windows of one long row.
+    """
+    step = torch.arange(size - 1, -size - 2 * RIM, -1, device=move.device, dtype=move.dtype)
+    weight = kernel(step + RIM - move[:, None])  # (n, 2 size - 1 + 2 RIM)
+    weight = weight / weight.sum(1, keepdim=True)
+    rows = weight.unfold(1, size + 2 * RIM, 1)  # from the last output pixel to the first
+    return torch.where(mirror[:, None, None], rows, rows.flip(1))[:, None]
 
 
 def _lanczos(x: Tensor) -> Tensor:

@@ -40,10 +40,16 @@ def read_batches(
         ``image``, ``mask`` (n, band, y, x); ``sigma``, ``psf_fwhm`` (n, band); ``ebv`` (n,); the
         columns.
     """
-    columns = {"ebv": np.asarray(store.objects["ebv"], np.float32)} | (columns or {})
+    # Small columns are read whole and once: row by row they would cost as much as the pixels.
+    span = np.arange(rows.min(), rows.max() + 1) if len(rows) else rows
+    small = store.read(span, ("sigma", "psf_fwhm"))
+    small["ebv"] = np.asarray(store.objects["ebv"][span], np.float32)
+    columns = columns or {}
 
     def read(part: np.ndarray) -> dict[str, np.ndarray]:
-        return store.read(part) | {name: values[part] for name, values in columns.items()}
+        batch = store.read(part, ("image", "mask"))
+        batch |= {name: values[part - span[0]] for name, values in small.items()}
+        return batch | {name: values[part] for name, values in columns.items()}
 
     parts = [rows[begin : begin + size] for begin in range(0, len(rows), size)]
     with ThreadPoolExecutor(1, thread_name_prefix="read") as reader:

@@ -12,9 +12,10 @@ from types import ModuleType
 import numpy as np
 
 from astroml import config as configs
-from astroml import score, tasks
+from astroml import tasks
 from astroml.errors import AstromlError
 from astroml.provenance import digest
+from astroml.rows import join, read_rows
 from astroml.store import FLAGS, Store, open_store
 
 FPR = 0.01
@@ -143,7 +144,7 @@ class Evidence:
         files = self.row_files(store)
         if not files:
             return None
-        rows = score.read_rows(files)
+        rows = read_rows(files)
         if "flags" in rows:
             usable = (rows["flags"] & FLAGS["no_data"]) == 0
             rows = {name: values[usable] for name, values in rows.items()}
@@ -163,9 +164,9 @@ class Evidence:
         if store is None or getattr(self.task, "MANY_ROWS", False):
             return None
         split = (self.metrics or {}).get("split", "test")
-        all_rows = score.read_rows(self.row_files(place))
+        all_rows = read_rows(self.row_files(place))
         try:
-            truth, rows = score.join(self.name, all_rows, store.objects, split)
+            truth, rows = join(self.name, all_rows, store.objects, split)
         except AstromlError:
             return None
         return (truth, rows) if len(rows["object_id"]) else None

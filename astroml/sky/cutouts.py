@@ -49,11 +49,12 @@ class CubeWriter:
         self.survey = survey
         self.flat_mask = layout.mask.axis is None
         cube = (len(survey.bands), size, size)
-        self.heads = [
+        heads = [
             self._header(cube, "f4", None),
             self._header(cube, "f4", "INVVAR"),
             self._header(cube[1:] if self.flat_mask else cube, "i2", "MASKBITS"),
         ]
+        self.heads = [head.tostring() for head in heads]
 
     def _header(self, shape: tuple[int, ...], dtype: str, name: str | None) -> fits.Header:
         first = ("SIMPLE", True, "") if name is None else ("XTENSION", "IMAGE", "")
@@ -112,9 +113,10 @@ class CubeWriter:
         planes = (image.astype(">f4"), ivar.astype(">f4"), self.to_survey(mask).astype(">i2"))
         blocks = []
         for head, plane in zip(self.heads, planes):
-            head["CRVAL1"], head["CRVAL2"] = ra, dec
-            blocks += [head.tostring().encode("ascii"), plane.tobytes()]
-            blocks.append(bytes(-plane.nbytes % BLOCK))
+            for key, value in (("CRVAL1", ra), ("CRVAL2", dec)):
+                at = head.index(f"{key}  =")
+                head = f"{head[:at]}{key}  = {value:20.12f}".ljust(at + 80) + head[at + 80 :]
+            blocks += [head.encode("ascii"), plane.tobytes(), bytes(-plane.nbytes % BLOCK)]
         path.write_bytes(b"".join(blocks))
 
     def to_survey(self, mask: np.ndarray) -> np.ndarray:
@@ -126,6 +128,8 @@ class CubeWriter:
         """
         values = self.survey.layout.mask_bits
         out = np.zeros(mask.shape, np.int16)
+        if not mask.any():
+            return out[0] if self.flat_mask else out
         for name, bit in MASK.items():
             value = values.get(name, 0 if name == "nodata" else values.get("bad", bit))
             single = [1 << place for place in range(15) if value >> place & 1] or [0]

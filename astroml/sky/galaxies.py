@@ -24,7 +24,7 @@ NEIGHBOUR_FIELD = 15.0
 NEIGHBOUR_DENSITY = 3.3e-3
 """Galaxies and stars per square arcsec to i = 24, after counts of deep fields."""
 
-EMPTY = {name: 0.0 for name in (*SHAPE_NAMES, *ARM_NAMES)} | {
+EMPTY = dict.fromkeys((*SHAPE_NAMES, *ARM_NAMES), 0.0) | {
     "q": 1.0,
     "n_sersic": 1.0,
     "r_e": 1.0,
@@ -87,7 +87,7 @@ def spiral(rng: np.random.Generator) -> list[dict[str, float]]:
     bulge, q = rng.uniform(0.1, 0.45), rng.uniform(0.55, 1.0)
     r_e = float(np.clip(2.4 * 10 ** (-0.1 * (mag - 18)) * math.exp(rng.normal(0, 0.25)), 1.2, 4.5))
     armed = rng.uniform(0.4, 0.85)
-    disc = dict(q=q, phi=phi, n_sersic=1.0, z=z, dust=rng.uniform(0, 0.1))
+    disc = {"q": q, "phi": phi, "n_sersic": 1.0, "z": z, "dust": rng.uniform(0, 0.1)}
     return [
         component(
             q=min(1.0, q + 0.2),
@@ -164,12 +164,12 @@ def merger(rng: np.random.Generator) -> list[dict[str, float]]:
     away, old = rng.uniform(0.9, 3.2), rng.uniform(0.2, 1.0)
     x, y, tilt = away * math.cos(turn), away * math.sin(turn), angle(rng)
     light = rng.dirichlet([6, 4, 3, 1])
-    tail = dict(
-        arms=float(rng.choice([1, 1, 2])),
-        arm_strength=rng.uniform(1, 3.5),
-        arm_phase=rng.uniform(0, 2 * math.pi),
-        arm_pitch=math.radians(rng.uniform(15, 45)),
-    )
+    tail = {
+        "arms": float(rng.choice([1, 1, 2])),
+        "arm_strength": rng.uniform(1, 3.5),
+        "arm_phase": rng.uniform(0, 2 * math.pi),
+        "arm_pitch": math.radians(rng.uniform(15, 45)),
+    }
     return [
         component(
             q=rng.uniform(0.5, 1),
@@ -277,7 +277,7 @@ def edge_on(rng: np.random.Generator) -> list[dict[str, float]]:
 
 
 def neighbours(rng: np.random.Generator) -> list[dict[str, float]]:
-    """Draw the random galaxies and stars around an object, i 19.5 to 24, counts rising as 0.3 mag."""
+    """Draw the random galaxies and stars around an object: i 19.5 to 24, counts as 10^(0.3 i)."""
     area, parts = (2 * NEIGHBOUR_FIELD) ** 2, []
     for _ in range(int(rng.poisson(NEIGHBOUR_DENSITY * area))):
         low, high = 10 ** (0.3 * 19.5), 10 ** (0.3 * 24)
@@ -292,9 +292,11 @@ def neighbours(rng: np.random.Generator) -> list[dict[str, float]]:
                 q=1.0 if star else rng.uniform(0.3, 1),
                 phi=angle(rng),
                 n_sersic=0.5 if star else rng.choice([1.0, 1.0, 1.0, 2.5, 4.0]),
-                r_e=0.03 if star else r_e,
+                r_e=0.05 if star else r_e,
                 mag=mag,
-                old=rng.choice([rng.uniform(0, 0.4), rng.uniform(0.4, 0.9), 1.0], p=[0.5, 0.3, 0.2]),
+                old=rng.choice(
+                    [rng.uniform(0, 0.4), rng.uniform(0.4, 0.9), 1.0], p=[0.5, 0.3, 0.2]
+                ),
                 z=0.0 if star else rng.uniform(0.1, 1.0),
             )
         )

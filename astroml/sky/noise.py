@@ -8,7 +8,7 @@ import torch
 
 from astroml.store import MASK
 
-BLOCK = 64
+BLOCK = 16
 """Objects that share one stream of pixel noise; blocks start at multiples of this."""
 
 CLEAN, COLUMN, COSMIC, EDGE, TRAIL = range(5)
@@ -112,10 +112,10 @@ def spoil(image, mask, sigma, defect: dict) -> None:
             image[row, band, :, column] += (40 * angle - 10) * level
             mask[row, band, :, column] |= MASK["bad"]
         elif kind == EDGE:
-            side = torch.rot90(image[row], int(angle * 4), (1, 2))
-            wide = 1 + int(0.25 * place * size)
-            side[:, :, :wide] = 0
-            torch.rot90(mask[row], int(angle * 4), (1, 2))[:, :, :wide] |= MASK["nodata"]
+            wide, side = 1 + int(0.25 * place * size), int(angle * 4)
+            begin = 0 if side < 2 else size - wide
+            image[row].narrow(1 + side % 2, begin, wide).zero_()
+            mask[row].narrow(1 + side % 2, begin, wide).bitwise_or_(MASK["nodata"])
         else:
             across, along = _line(axis, place, angle)
             if kind == TRAIL:

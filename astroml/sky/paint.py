@@ -15,11 +15,11 @@ from astroml.sky.profiles import NONE, sersic_amplitude, surface_brightness
 FINE = 2
 """Cells of the canvas along the side of a pixel."""
 
-CORE = ((4, 6), (1, 24))
+CORE = ((3, 4), (1, 16))
 """Nested grids around a centre: half-width in cells, samples along the side of a cell."""
 
-WINDOWS = (12, 24, 48)
-"""Half-widths, cells, of the windows that small components are painted in."""
+WINDOWS = ((12, 3), (24, 1), (48, 1))
+"""Windows that small components are painted in: half-width in cells, samples along a cell."""
 
 
 def canvas_axis(cells: int, scale: float, device) -> torch.Tensor:
@@ -58,23 +58,23 @@ def paint(canvas: torch.Tensor, parts: dict[str, torch.Tensor], owner, flux, sca
     reach = extent(parts) / scale
     off = torch.maximum(parts["x"].abs(), parts["y"].abs()) / scale - canvas.shape[-1] / 2
     todo = (parts["shape"] != NONE) & (off < reach)
-    for half in (*WINDOWS, None):
-        mine = todo if half is None else todo & (reach < half)
+    for window in (*WINDOWS, None):
+        mine = todo if window is None else todo & (reach < window[0])
         todo = todo & ~mine
         if mine.any():
             some = {name: value[mine, None, None] for name, value in parts.items()}
-            _paint_some(canvas, some, owner[mine], flux[mine], scale, half)
+            _paint_some(canvas, some, owner[mine], flux[mine], scale, window)
 
 
-def _paint_some(canvas, parts, owner, flux, scale: float, half: int | None) -> None:
-    """Paint components in windows of half-width ``half`` cells, or on the whole canvas."""
+def _paint_some(canvas, parts, owner, flux, scale: float, window: tuple | None) -> None:
+    """Paint components in windows of one kind, or on the whole canvas."""
     cells = canvas.shape[-1]
     row, column = (_corner(parts[name], cells, scale) for name in "yx")
     core = _window(parts, row, column, cells, scale, CORE)
-    if half is not None:
-        window = _window(parts, row, column, cells, scale, ((half, 1),))
-        _nest(window, core)
-        _deposit(canvas, window, row, column, owner, flux)
+    if window is not None:
+        light = _window(parts, row, column, cells, scale, (window,))
+        _nest(light, core)
+        _deposit(canvas, light, row, column, owner, flux)
         return
     axis = canvas_axis(cells, scale, canvas.device)
     light = surface_brightness(parts, axis[None, None, :], axis[None, :, None]) * scale**2
@@ -121,7 +121,7 @@ def _nest(outer: torch.Tensor, inner: torch.Tensor) -> None:
 
 
 def _deposit(canvas, window, row, column, owner, flux) -> None:
-    """Add windows (m, w, w) around cell corners to a canvas, in place; what lies outside is lost."""
+    """Add windows (m, w, w) around cell corners to a canvas, in place; the rest falls off it."""
     cells, half = canvas.shape[-1], window.shape[-1] // 2
     offset = torch.arange(-half, half, device=canvas.device)
     rows, columns = row[:, None] + offset, column[:, None] + offset
@@ -166,7 +166,9 @@ def paint_arcs(canvas: torch.Tensor, lens: dict, source: dict, owner, flux, scal
     which, row, column = torch.nonzero(near > 0, as_tuple=True)
     step = (torch.arange(ARC_SAMPLES, device=canvas.device) + 0.5) / ARC_SAMPLES - 0.5
     step = step * scale
-    some = [{name: value[which, None, None] for name, value in one.items()} for one in (lens, source)]
+    some = [
+        {name: value[which, None, None] for name, value in one.items()} for one in (lens, source)
+    ]
     xs = axis[column, None, None] + step[None, None, :]
     ys = axis[row, None, None] + step[None, :, None]
     light[which, row, column] = _trace(*some, xs, ys)[0].mean((1, 2))

@@ -49,6 +49,5 @@ class Meter:
         if kind is None:
             took = time.perf_counter() - self.begin
             rate = self.done / max(took, 1e-9)
-            print(
-                f"{self.verb} {self.done} objects in {took:.1f} s ({rate:.0f} objects/s) {self.where}"
-            )
+            speed = f"{took:.1f} s ({rate:.0f} objects/s)"
+            print(f"{self.verb} {self.done} objects in {speed} {self.where}")

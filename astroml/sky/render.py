@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import torch
 
-from astroml.sky.noise import noise_level, spoil, unit_noise
+from astroml.sky import noise
 from astroml.sky.paint import FINE, paint, paint_arcs
 from astroml.sky.profiles import ARM_NAMES, SHAPE_NAMES
 from astroml.sky.psf import convolve
@@ -19,8 +22,8 @@ SOURCE_NAMES = ("x", "y", "q", "phi", "n_sersic", "r_e")
 MARGIN = 8
 """Pixels around the cutout whose light is blurred into it; more if the seeing asks for it."""
 
-CHUNK = 16
-"""Objects rendered at once on a CPU, whose caches hold no more."""
+CHUNK = noise.BLOCK
+"""Objects that one thread of a CPU renders at once; its caches hold no more."""
 
 
 def margin(survey: Survey) -> int:
@@ -43,6 +46,25 @@ def take(columns: dict[str, np.ndarray], rows, device) -> dict[str, torch.Tensor
         for name, values in columns.items()
         if values.dtype.kind in "fiub"
     }
+
+
+def in_chunks(draw: Callable, rows, device: str) -> dict[str, torch.Tensor]:
+    """Call ``draw(rows)`` in chunks on as many threads as torch has, or at once on a GPU.
+
+    A chunk is many small steps: threads that shared the steps would wait for each other, so each
+    takes chunks of its own. The result does not depend on the number of threads.
+    """
+    if device != "cpu":
+        return draw(rows)
+    chunks = [rows[begin : begin + CHUNK] for begin in range(0, len(rows), CHUNK)]
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            drawn = list(pool.map(draw, chunks))
+        return {name: torch.cat([one[name] for one in drawn]) for name in drawn[0]}
+    finally:
+        torch.set_num_threads(threads)
 
 
 def draw_light(columns: dict, survey: Survey, size: int, rows, device="cpu") -> dict:
@@ -70,10 +92,11 @@ def draw_light(columns: dict, survey: Survey, size: int, rows, device="cpu") -> 
         ``galaxies`` and ``arcs`` (n, band, y, x) tensors, nJy per pixel; ``magnification`` (n,),
         the lensed over the unlensed flux on the canvas, 0 where there is no lens.
     """
-    if device == "cpu" and len(rows) > CHUNK:
-        parts = [rows[begin : begin + CHUNK] for begin in range(0, len(rows), CHUNK)]
-        drawn = [draw_light(columns, survey, size, part, device) for part in parts]
-        return {name: torch.cat([one[name] for one in drawn]) for name in drawn[0]}
+    return in_chunks(partial(_draw_light, columns, survey, size, device=device), rows, device)
+
+
+@torch.no_grad()
+def _draw_light(columns: dict, survey: Survey, size: int, rows, device) -> dict:
     here = take(columns, rows, device)
     scale, edge = survey.pixel_scale / FINE, margin(survey)
     cells = FINE * (size + 2 * edge)
@@ -122,15 +145,14 @@ def arc_snr(arcs: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
     return torch.sqrt((per_band**2).sum(1))
 
 
-@torch.no_grad()
 def render(columns: dict, survey: Survey, size: int, rows, device="cpu", seed: int = 1) -> dict:
     """Render noisy cutouts of some objects.
 
     Parameters
     ----------
     columns, survey, size, rows, device
-        See ``draw_light``. Besides: ``sigma`` (n, band) and ``background`` (n, band), the residue of
-        the sky subtraction, nJy per pixel; ``defect`` and what ``noise.spoil`` needs.
+        See ``draw_light``. Besides: ``sigma`` (n, band) and ``background`` (n, band), the residue
+        of the sky subtraction, nJy per pixel; ``defect`` and what ``noise.spoil`` needs.
     seed : int
         Seed of the pixel noise.
 
@@ -141,20 +163,28 @@ def render(columns: dict, survey: Survey, size: int, rows, device="cpu", seed: i
         ``store.MASK``; ``sigma`` (n, band) nJy; ``psf_fwhm`` (n, band) arcsec; ``arc_snr`` and
         ``magnification`` (n,).
     """
-    light = draw_light(columns, survey, size, rows, device)
+    drawn = in_chunks(partial(_render, columns, survey, size, device, seed), rows, device)
+    return {name: values.cpu().numpy() for name, values in drawn.items()}
+
+
+@torch.no_grad()
+def _render(columns: dict, survey: Survey, size: int, device: str, seed: int, rows) -> dict:
+    light = _draw_light(columns, survey, size, rows, device)
     total = light["galaxies"] + light["arcs"]
     here = take({name: columns[name] for name in ("sigma", "background", "psf_fwhm")}, rows, device)
     sigma = here["sigma"]
-    noise = unit_noise(rows, total.shape[1], size, survey.noise_correlation, seed).to(device)
+    field = noise.unit_noise(rows, total.shape[1], size, survey.noise_correlation, seed).to(device)
     image = total + here["background"][..., None, None]
-    image += noise * noise_level(total, sigma, gains(survey, device))
+    image += field * noise.noise_level(total, sigma, gains(survey, device))
     mask = torch.zeros(image.shape, dtype=torch.uint8, device=device)
-    spoil(image, mask, sigma, {name: columns[name][rows] for name in columns if "defect" in name})
+    noise.spoil(
+        image, mask, sigma, {name: columns[name][rows] for name in columns if "defect" in name}
+    )
     return {
-        "image": image.cpu().numpy(),
-        "mask": mask.cpu().numpy(),
-        "sigma": sigma.cpu().numpy(),
-        "psf_fwhm": here["psf_fwhm"].cpu().numpy(),
-        "arc_snr": arc_snr(light["arcs"], sigma).cpu().numpy(),
-        "magnification": light["magnification"].cpu().numpy(),
+        "image": image,
+        "mask": mask,
+        "sigma": sigma,
+        "psf_fwhm": here["psf_fwhm"],
+        "arc_snr": arc_snr(light["arcs"], sigma),
+        "magnification": light["magnification"],
     }

@@ -1,8 +1,9 @@
-"""Draw a simulated sky: as FITS files with a manifest, as a labelled store, or into real cutouts."""
+"""Draw a simulated sky: FITS files with a manifest, a store, or signals in real cutouts."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,11 @@ from astroml import provenance, store, tasks
 from astroml.config import Inject, Splits
 from astroml.errors import AstromlError
 from astroml.sky.cutouts import CubeWriter
-from astroml.sky.noise import BLOCK
 from astroml.sky.progress import Meter
 from astroml.survey import Survey, njy_per_unit
+
+BLOCK = 128
+"""Objects rendered and written at once."""
 
 POSITION = ("object_id", "ra", "dec", "ebv")
 """Columns of every manifest and store."""
@@ -39,12 +42,25 @@ def describe(device: str) -> str:
 
 
 def render_blocks(sky, columns, survey, size: int, seed: int, device: str) -> Iterator[tuple]:
-    """Render a population block by block; yield rows, pixels and labels."""
-    for begin in range(0, len(columns["object_id"]), BLOCK):
+    """Render a population block by block, in order; yield columns, pixels and labels of each.
+
+    The next block is rendered while the caller writes the last one.
+    """
+
+    def draw(begin: int) -> tuple:
         rows = np.arange(begin, min(begin + BLOCK, len(columns["object_id"])))
         rendered = sky.render(columns, survey, size, rows, device=device, seed=seed)
         some = {name: values[rows] for name, values in columns.items()}
-        yield some, rendered, sky.labels(some, rendered)
+        return some, rendered, sky.labels(some, rendered)
+
+    with ThreadPoolExecutor(1) as ahead:
+        waiting = None
+        for begin in range(0, len(columns["object_id"]), BLOCK):
+            coming = ahead.submit(draw, begin)
+            if waiting:
+                yield waiting.result()
+            waiting = coming
+        yield waiting.result()
 
 
 def simulate_survey(
@@ -108,7 +124,13 @@ def _write_manifest(path: Path, columns: dict, labels: dict) -> None:
     names = [f"images/{name}.fits" for name in columns["object_id"]]
     table = {name: columns[name] for name in POSITION}
     table |= {"file": np.array(names), "group": columns["group"], **labels}
-    ways = {"ra": "{:.7f}", "dec": "{:.7f}", "ebv": "{:.4f}", "theta_e": "{:.4f}", "arc_snr": "{:.2f}"}
+    ways = {
+        "ra": "{:.7f}",
+        "dec": "{:.7f}",
+        "ebv": "{:.4f}",
+        "theta_e": "{:.4f}",
+        "arc_snr": "{:.2f}",
+    }
     texts = [[ways.get(name, "{}").format(one) for one in values] for name, values in table.items()]
     lines = [",".join(table), *(",".join(row) for row in zip(*texts))]
     with provenance.replacing(path) as part:
@@ -159,9 +181,7 @@ def simulate_store(
     """
     sky, device, module = tasks.load(task, "sky"), choose_device(device), tasks.load(task)
     columns = sky.population(population, survey, seed)
-    columns["split"] = store.assign_splits(
-        columns["ra"], columns["dec"], columns["group"], splits
-    )
+    columns["split"] = store.assign_splits(columns["ra"], columns["dec"], columns["group"], splits)
     header = _header(module.SET, survey, size, "simulate", population, task=task, seed=seed)
 
     def blocks() -> Iterator[dict]:
@@ -206,9 +226,15 @@ def inject(paths, settings: Inject, population, survey: Survey, out, *, device: 
     device : str
         ``auto``, ``cpu`` or ``cuda``.
     """
-    real, sky, device = store.open_store(paths), tasks.load(settings.task, "sky"), choose_device(device)
+    real, sky, device = (
+        store.open_store(paths),
+        tasks.load(settings.task, "sky"),
+        choose_device(device),
+    )
     if not hasattr(sky, "inject"):
-        raise AstromlError(f"task {settings.task!r} has no signal that can be added to real cutouts")
+        raise AstromlError(
+            f"task {settings.task!r} has no signal that can be added to real cutouts"
+        )
     survey = survey.pick(list(real.header.bands))
     if abs(survey.pixel_scale / real.header.pixel_scale - 1) > 1e-3:
         raise AstromlError(

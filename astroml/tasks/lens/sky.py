@@ -22,8 +22,8 @@ __all__ = ["UNITS", "inject", "labels", "population", "render"]
 LAYOUT, LIGHT, OWN, SCATTER, PLACE, DEFECT, INJECTED = range(7)
 """Streams of random numbers; a generator is seeded by (seed, stream, object)."""
 
-FAINTEST_SNR = 12.0
-"""Expected signal-to-noise below which no source is drawn."""
+FAINTEST_SNR = 30.0
+"""Expected signal-to-noise of an arc below which a source is not made fainter."""
 
 SOURCE_MAG = (22.0, 25.5)
 """Range of the unlensed source, r mag at 640 nm."""
@@ -77,8 +77,8 @@ def population(sky: Sky, survey: Survey, seed: int) -> dict[str, np.ndarray]:
     Returns
     -------
     dict of arrays
-        ``object_id``, ``ra``, ``dec``, ``ebv``, ``group`` (-1: none), ``kind``, ``is_lens``, and what
-        ``render.render`` takes, each (n, ...). A twin has its lens's light, seeing and group.
+        ``object_id``, ``ra``, ``dec``, ``ebv``, ``group`` (-1: none), ``kind``, ``is_lens``, and
+        what ``render.render`` takes, each (n, ...). A twin has its lens's light, seeing and group.
     """
     kind, key = _kinds(sky, seed)
     wavelengths = np.array([band.wavelength for band in survey.bands.values()])
@@ -86,20 +86,17 @@ def population(sky: Sky, survey: Survey, seed: int) -> dict[str, np.ndarray]:
     lists = [one.pop("parts") for one in drawn]
     slots = max(map(len, lists))
     scatter = np.stack(
-        [
-            _rng(seed, SCATTER, at).normal(0, 0.04, (40, len(wavelengths)))[:slots]
-            for at in key
-        ]
+        [_rng(seed, SCATTER, at).normal(0, 0.04, (40, len(wavelengths)))[:slots] for at in key]
     )
     columns = {name: np.array([one[name] for one in drawn]) for name in drawn[0]}
     columns |= galaxies.stack(lists, wavelengths, scatter)
     columns |= _defects(seed, len(kind))
-    twins = np.isin(key, key[kind == "twin"])
+    paired = np.bincount(key, minlength=len(key))[key] > 1
     columns |= {
         "object_id": 1_000_000 + np.arange(len(kind)),
         "kind": kind,
         "is_lens": (kind == "lens").astype(np.int64),
-        "group": np.where(twins, key, -1),
+        "group": np.where(paired, key, -1),
         **_places(seed, key),
     }
     dimming = 10 ** (-0.4 * galactic_extinction(columns["ebv"], wavelengths))
@@ -215,8 +212,9 @@ def draw_source(rng, lens, survey: Survey, wavelengths, sigma, psf_fwhm) -> dict
     """Draw a source that the lens turns into an arc that can be seen.
 
     It lies within 0.55 theta_e of the axis, where an isothermal sphere magnifies a point by more
-    than 3.6 (2 theta_e / offset), and its r magnitude is uniform between 22 and 25.5 or where the
-    arc's expected signal-to-noise falls to ``FAINTEST_SNR``, whichever is brighter.
+    than 3.6 (2 theta_e / offset). Its r magnitude lies between 22 and 25.5 and makes the expected
+    signal-to-noise of the arc log-uniform between ``FAINTEST_SNR`` and what r = 22 gives; places
+    and sizes that leave no room between the two are drawn again, a few times.
 
     Parameters
     ----------
@@ -237,30 +235,33 @@ def draw_source(rng, lens, survey: Survey, wavelengths, sigma, psf_fwhm) -> dict
         ``source_<name>`` as ``render.draw_light`` takes it, ``source_flux`` (band,) nJy,
         ``source_mag_r``, ``expected_magnification`` and ``expected_snr``.
     """
-    theta_e = lens["lens_theta_e"]
-    offset, turn = 0.55 * theta_e * math.sqrt(rng.random()), rng.uniform(0, 2 * math.pi)
-    r_e = math.exp(rng.uniform(math.log(0.1), math.log(0.4)))
+    theta_e, bright, faint = lens["lens_theta_e"], *SOURCE_MAG
     old, dust = rng.uniform(0, 0.3), rng.uniform(0, 0.2)
-    shape = {"q": rng.uniform(0.4, 1), "n_sersic": rng.uniform(0.5, 2), "phi": galaxies.angle(rng)}
-    # The mean magnification of a disc as large as the source, not of a point at its centre.
-    magnification = 2 * theta_e / math.hypot(offset, 0.7 * r_e)
-    mags = magnitudes(old, lens["z_source"], wavelengths, SOURCE_MAG[0], 640.0, dust)[0]
-    mags = mags + rng.normal(0, 0.04, len(mags))
-    flux = 10 ** (-0.4 * mags) * NJY_PER_ZERO_MAG
-    area = magnification * math.pi * (1.5 * r_e) ** 2 + 8 * math.pi * (psf_fwhm / 2.355) ** 2
-    snr = magnification * flux / (sigma * np.sqrt(area)) * survey.pixel_scale
-    snr = float(np.sqrt((snr**2).sum()))
-    faintest = SOURCE_MAG[0] + 2.5 * math.log10(snr / FAINTEST_SNR)
-    fainter = rng.random() * max(0.0, min(SOURCE_MAG[1], faintest) - SOURCE_MAG[0])
+    mags = magnitudes(old, lens["z_source"], wavelengths, bright, 640.0, dust)[0]
+    flux = 10 ** (-0.4 * (mags + rng.normal(0, 0.04, len(mags)))) * NJY_PER_ZERO_MAG
+    for _ in range(8):
+        offset, turn = 0.55 * theta_e * math.sqrt(rng.random()), rng.uniform(0, 2 * math.pi)
+        r_e = math.exp(rng.uniform(math.log(0.1), math.log(0.4)))
+        # The mean magnification of a disc as large as the source, not of a point at its centre.
+        magnification = 2 * theta_e / math.hypot(offset, 0.7 * r_e)
+        area = magnification * math.pi * (1.5 * r_e) ** 2 + 8 * math.pi * (psf_fwhm / 2.355) ** 2
+        snr = magnification * flux / (sigma * np.sqrt(area)) * survey.pixel_scale
+        best = float(np.sqrt((snr**2).sum()))
+        if best > 2 * FAINTEST_SNR:
+            break
+    span = max(1.0, min(best / FAINTEST_SNR, 10 ** (0.4 * (faint - bright))))
+    dimmer = span ** rng.random()
     return {
         "source_x": offset * math.cos(turn),
         "source_y": offset * math.sin(turn),
         "source_r_e": r_e,
-        **{f"source_{name}": value for name, value in shape.items()},
-        "source_flux": flux * 10 ** (-0.4 * fainter),
-        "source_mag_r": SOURCE_MAG[0] + fainter,
+        "source_q": rng.uniform(0.4, 1),
+        "source_phi": galaxies.angle(rng),
+        "source_n_sersic": rng.uniform(0.5, 2),
+        "source_flux": flux / dimmer,
+        "source_mag_r": bright + 2.5 * math.log10(dimmer),
         "expected_magnification": magnification,
-        "expected_snr": snr * 10 ** (-0.4 * fainter),
+        "expected_snr": best / dimmer,
     }
 
 

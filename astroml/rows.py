@@ -1,0 +1,115 @@
+"""Rows that ``infer`` wrote: read them, and put the store's labels beside them.
+
+``score`` measures what ``report`` draws, so both read through here.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from astroml import tasks
+from astroml.errors import AstromlError
+from astroml.store import FLAGS
+
+
+def read_rows(paths) -> dict[str, np.ndarray]:
+    """Read rows that infer wrote, in the order given.
+
+    Parameters
+    ----------
+    paths : list of path
+        Parquet files with the same columns.
+
+    Returns
+    -------
+    dict
+        column -> (n,) array; text as numpy strings.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    paths = [Path(path) for path in paths]
+    if not paths:
+        raise AstromlError("no rows given; name the Parquet files that infer wrote")
+    parts = []
+    for path in paths:
+        if not path.is_file():
+            raise AstromlError(f"{path}: no such rows; run infer first")
+        try:
+            parts.append(pq.ParquetFile(path).read())
+        except pa.ArrowInvalid as fault:
+            raise AstromlError(f"{path}: not a Parquet file that can be read ({fault})") from None
+        if odd := set(parts[-1].column_names) ^ set(parts[0].column_names):
+            raise AstromlError(
+                f"{path}: columns {', '.join(sorted(odd))} differ from {paths[0]}; "
+                "infer both with the same version"
+            )
+    table = pa.concat_tables(
+        [part.select(parts[0].column_names) for part in parts], promote_options="permissive"
+    )
+    return {name: _as_numpy(table[name]) for name in table.column_names}
+
+
+def _as_numpy(column) -> np.ndarray:
+    values = column.to_numpy()
+    return values if values.dtype.kind != "O" else np.array([str(one) for one in values], dtype=str)
+
+
+def join(
+    task: str, rows: dict[str, np.ndarray], objects: dict[str, np.ndarray], split: str = "test"
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Return truth and rows of the labelled objects of a split, in the rows' order.
+
+    Parameters
+    ----------
+    task : str
+        Name of the task.
+    rows : dict
+        What ``read_rows`` returned.
+    objects : dict
+        The object table of the store that the rows were made from.
+    split : str
+        One of ``SPLITS``, or ``all``.
+
+    Returns
+    -------
+    truth : dict
+        Every object column and the task's targets, (k,), one entry per row.
+    rows : dict
+        Columns (k,). Rows flagged ``no_data`` are left out: their scores mean nothing.
+
+    Raises
+    ------
+    AstromlError
+        If an object has no row, a row no object, or a label is not a number.
+    """
+    ids, order = np.unique(objects["object_id"], return_index=True)
+    if len(ids) != len(objects["object_id"]):
+        raise AstromlError("object_id: a value comes twice in the store; ids are unique")
+    if len(lost := np.setdiff1d(ids, rows["object_id"])):
+        raise AstromlError(
+            f"{len(lost)} of {len(ids)} objects of the store have no row, such as {lost[0]}; "
+            "give the rows of every shard"
+        )
+    if len(strange := np.setdiff1d(rows["object_id"], ids)):
+        raise AstromlError(
+            f"{len(strange)} rows belong to no object of the store, such as {strange[0]}; "
+            "give the store that the rows were made from"
+        )
+    targets, labelled = tasks.load(task).targets(objects)
+    keep = labelled & (True if split == "all" else objects["split"] == split)
+    if "flags" in rows:
+        usable = (np.asarray(rows["flags"]) & FLAGS["no_data"]) == 0
+    else:
+        usable = np.ones(len(rows["object_id"]), bool)
+    place = order[np.searchsorted(ids, rows["object_id"])]  # row -> object
+    chosen = keep[place] & usable
+    place = place[chosen]
+    truth = {name: column[place] for name, column in {**objects, **targets}.items()}
+    for name in targets:
+        if truth[name].dtype.kind == "f" and np.isnan(truth[name]).any():
+            count = int(np.isnan(truth[name]).sum())
+            raise AstromlError(f"label {name}: {count} of {len(place)} are NaN; mend the manifest")
+    return truth, {name: column[chosen] for name, column in rows.items()}

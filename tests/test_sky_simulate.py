@@ -1,0 +1,234 @@
+"""What simulate and inject write: FITS files, manifest, truth, stores."""
+
+import csv
+import warnings
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from astropy.io import fits
+from astropy.wcs import WCS
+
+from astroml import store, tasks
+from astroml.config import Inject, Splits
+from astroml.errors import AstromlError
+from astroml.sky import simulate
+from astroml.sky.cutouts import CubeWriter
+from astroml.store import MASK
+from astroml.survey import load_survey, njy_per_unit
+from astroml.tasks.lens import Sky
+
+SIZE = 32
+POPULATION = Sky(objects=70)
+
+
+def survey_of(name, bands=None):
+    return load_survey(name, bands)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("sky") / "survey"
+    args = {"size": SIZE, "seed": 3, "device": "cpu"}
+    simulate.simulate_survey("lens", POPULATION, survey_of("decals"), out, **args)
+    return out
+
+
+@pytest.fixture(scope="module")
+def shard(tmp_path_factory):
+    out = tmp_path_factory.mktemp("store") / "0.h5"
+    args = {"splits": Splits(), "size": SIZE, "seed": 3, "device": "cpu"}
+    simulate.simulate_store("lens", POPULATION, survey_of("decals"), out, **args)
+    return out
+
+
+def rows_of(folder):
+    with (folder / "manifest.csv").open() as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_manifest_names_every_file(folder):
+    rows = rows_of(folder)
+    assert len(rows) == 70
+    assert ",".join(rows[0]) == "object_id,ra,dec,ebv,file,group,is_lens,kind,theta_e,arc_snr"
+    assert rows[0]["object_id"] == "1000000"
+    assert all((folder / row["file"]).is_file() for row in rows)
+    assert len(list((folder / "images").iterdir())) == 70
+    for row in rows:
+        assert (float(row["theta_e"]) > 0) == (row["is_lens"] == "1") == (row["kind"] == "lens")
+
+
+def test_files_are_laid_out_as_the_cutout_service_does(folder):
+    with fits.open(folder / rows_of(folder)[0]["file"]) as hdus:
+        hdus.verify("exception")
+        assert [hdu.name for hdu in hdus] == ["PRIMARY", "INVVAR", "MASKBITS"]
+        head = hdus[0].header
+        assert head["BANDS"] == "grz"
+        assert [head[f"BAND{number}"] for number in range(3)] == ["g", "r", "z"]
+        assert (head["SURVEY"], head["MAGZERO"], head["BUNIT"]) == ("decals", 22.5, "nanomaggy")
+        assert head["BITPIX"] == -32
+        assert head["CRPIX1"] == SIZE / 2 + 0.5
+        assert "DATE" not in head
+        assert hdus[0].data.shape == hdus[1].data.shape == (3, SIZE, SIZE)
+        assert hdus[2].data.shape == (SIZE, SIZE)
+
+
+def test_wcs_puts_the_object_in_the_middle(folder):
+    for row in rows_of(folder)[:5]:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", fits.verify.VerifyWarning)
+            wcs = WCS(fits.getheader(folder / row["file"]), naxis=2)
+        x, y = wcs.world_to_pixel_values(float(row["ra"]), float(row["dec"]))
+        assert (x, y) == pytest.approx(((SIZE - 1) / 2,) * 2, abs=0.01)
+        scale = np.sqrt(np.abs(np.linalg.det(wcs.pixel_scale_matrix))) * 3600
+        assert scale == pytest.approx(0.262, rel=1e-5)
+        # East is towards lower x, north towards higher y.
+        ra, dec = wcs.pixel_to_world_values(x - 1, y + 1)
+        assert ra > float(row["ra"])
+        assert dec > float(row["dec"])
+
+
+def test_pixels_agree_with_the_store(folder, shard):
+    kept = store.open_store(shard)
+    for row, facts in enumerate(rows_of(folder)[:20]):
+        with fits.open(folder / facts["file"]) as hdus:
+            image = hdus[0].data * njy_per_unit(22.5)
+            pixels = kept.read([row])
+            np.testing.assert_allclose(image, pixels["image"][0], rtol=1e-5, atol=1e-3)
+            masked = pixels["mask"][0] > 0
+            sigma = np.broadcast_to(pixels["sigma"][0][:, None, None], image.shape)
+            ivar = hdus[1].data
+            assert ((ivar == 0) == masked).all()
+            wanted = (njy_per_unit(22.5) / sigma[~masked]) ** 2
+            np.testing.assert_allclose(ivar[~masked], wanted, rtol=1e-4)
+
+
+def test_mask_bits_are_the_surveys():
+    writer = CubeWriter(survey_of("decals"), 4)
+    mask = np.zeros((3, 4, 4), np.uint8)
+    mask[0, 0, 0], mask[1, 0, 0], mask[2, 1, 1] = MASK["bad"], MASK["saturated"], MASK["cosmic"]
+    mask[:, 3] = MASK["nodata"]
+    values = writer.to_survey(mask)
+    assert values[0, 0] == 32 + 8
+    assert values[1, 1] == 128
+    assert not values[3].any()
+    whole = CubeWriter(survey_of("hsc"), 4)
+    mask = np.zeros((5, 4, 4), np.uint8)
+    mask[2, 1, 1] = MASK["cosmic"] | MASK["nodata"]
+    assert (whole.to_survey(mask) == mask).all()
+
+
+def test_same_seed_same_bytes_on_any_number_of_threads(folder, tmp_path):
+    before = torch.get_num_threads()
+    torch.set_num_threads(2 if before == 1 else 1)
+    try:
+        args = {"size": SIZE, "seed": 3, "device": "cpu"}
+        simulate.simulate_survey("lens", POPULATION, survey_of("decals"), tmp_path, **args)
+        assert torch.get_num_threads() == (2 if before == 1 else 1)
+    finally:
+        torch.set_num_threads(before)
+    names = [f"images/{file.name}" for file in (folder / "images").iterdir()]
+    for name in [*names, "manifest.csv", "truth.parquet"]:
+        assert (folder / name).read_bytes() == (tmp_path / name).read_bytes(), name
+
+
+def test_truth_holds_every_parameter_with_its_unit(folder):
+    table = pq.read_table(folder / "truth.parquet")
+    assert table.num_rows == 70
+    units = {field.name: (field.metadata or {}).get(b"unit") for field in table.schema}
+    assert units["lens_theta_e"] == b"arcsec"
+    assert units["psf_fwhm_r"] == b"arcsec"
+    assert units["part_flux_z"] == b"nJy"
+    assert units["source_flux_g"] == b"nJy"
+    assert b"seed" in table.schema.metadata[b"provenance"]
+    arcs = np.array(table["arc_snr"])
+    assert np.allclose(arcs, [float(row["arc_snr"]) for row in rows_of(folder)], atol=0.01)
+
+
+def test_a_stopped_run_leaves_no_manifest(tmp_path, monkeypatch):
+    (tmp_path / "manifest.csv").write_text("of an earlier run\n")
+    monkeypatch.setattr(CubeWriter, "write", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
+    args = {"size": SIZE, "seed": 3, "device": "cpu"}
+    with pytest.raises(KeyboardInterrupt):
+        simulate.simulate_survey("lens", Sky(objects=4), survey_of("decals"), tmp_path, **args)
+    assert not (tmp_path / "manifest.csv").exists()
+
+
+def test_speed_is_printed(capsys, tmp_path):
+    args = {"splits": Splits(), "size": SIZE, "seed": 3, "device": "cpu"}
+    simulate.simulate_store("lens", Sky(objects=5), survey_of("hsc"), tmp_path / "0.h5", **args)
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith("simulated 5 objects in ")
+    assert "objects/s) on cpu, " in last
+
+
+def test_a_layout_that_is_not_the_cube_is_refused(tmp_path):
+    args = {"size": SIZE, "seed": 3, "device": "cpu"}
+    with pytest.raises(AstromlError, match="survey des: its layout is not the cube"):
+        simulate.simulate_survey("lens", Sky(objects=4), survey_of("des"), tmp_path, **args)
+    assert not list(tmp_path.iterdir())
+
+
+def test_the_store_is_labelled_and_split(shard):
+    kept = store.open_store(shard)
+    objects = kept.objects
+    assert kept.header.bands == ("g", "r", "z")
+    assert kept.header.set == tasks.load("lens").SET
+    assert kept.header.provenance["stage"] == "simulate"
+    assert kept.header.provenance["seed"] == 3
+    assert objects["object_id"].dtype == np.int64
+    assert (objects["flags"] == 0).all()
+    pairs = objects["group"][objects["kind"] == "twin"]
+    for pair in pairs[pairs >= 0]:
+        assert len(set(objects["split"][objects["group"] == pair])) == 1
+    targets, labelled = tasks.load("lens").targets(objects)
+    assert labelled.all()
+    assert targets["is_lens"].sum() == 28
+
+
+def test_inject_writes_a_labelled_store(shard, tmp_path):
+    settings = Inject(copies=2, seed=4)
+    simulate.inject([shard], settings, Sky(), survey_of("decals"), tmp_path / "0.h5", device="cpu")
+    before, after = store.open_store(shard), store.open_store(tmp_path / "0.h5")
+    assert len(after) == 140
+    assert (after.objects["is_lens"] == 1).all()
+    assert (after.objects["host_id"] == np.tile(before.objects["object_id"], 2)).all()
+    wanted = [*before.objects["object_id"] * 1000, *before.objects["object_id"] * 1000 + 1]
+    assert (after.objects["object_id"] == wanted).all()
+    assert (after.objects["split"] == np.tile(before.objects["split"], 2)).all()
+    first, second, host = (
+        after.read([5])["image"],
+        after.read([75])["image"],
+        before.read([5])["image"],
+    )
+    assert (first - host).sum() > 0
+    assert np.abs(first - second).max() > 0
+    again = tmp_path / "again.h5"
+    simulate.inject([shard], settings, Sky(), survey_of("decals"), again, device="cpu")
+    assert again.read_bytes() == (tmp_path / "0.h5").read_bytes()
+
+
+def test_inject_refuses_another_surveys_pixels(shard, tmp_path):
+    with pytest.raises(
+        AstromlError, match=r"survey sdss: pixel_scale 0\.396 arcsec, but the store"
+    ):
+        simulate.inject(
+            [shard], Inject(), Sky(), survey_of("sdss"), tmp_path / "0.h5", device="cpu"
+        )
+
+
+def test_new_ids_of_text_and_of_large_numbers():
+    assert simulate.new_ids(np.array(["a", "b"]), 1).tolist() == ["a-inj1", "b-inj1"]
+    assert simulate.new_ids(np.array([12]), 3).tolist() == [12003]
+    assert simulate.new_ids(np.array([1237648720693755918]), 0).tolist() == [
+        "1237648720693755918-inj0"
+    ]
+
+
+def test_no_gpu_is_a_fault_with_a_remedy():
+    if torch.cuda.is_available():
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(AstromlError, match="--device cuda: no CUDA GPU is visible"):
+        simulate.choose_device("cuda")
+    assert simulate.choose_device("auto") == "cpu"
