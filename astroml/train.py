@@ -126,6 +126,7 @@ class Loop:
         """Train for one epoch, validate the averaged weights, and say how it went."""
         began, number = time.monotonic(), len(self.history)
         torch.manual_seed(mix_seed(self.run.seed, number))
+        self.net.train()
         totals: dict[str, Tensor] = {}
         for step, batch in enumerate(self.views(number), start=number * self.steps):
             factor = schedule(step, self.run.epochs * self.steps, self.run.warmup)
@@ -194,6 +195,7 @@ class Loop:
         output = gather(forward.over(self.store, self.rows["val"]))
         truth = {name: values[self.rows["val"]] for name, values in self.targets.items()}
         objects = {name: values[self.rows["val"]] for name, values in self.store.objects.items()}
+        del output["no_data"]
         calibration = self.task.calibrate(output, truth)
         rows = self.task.rows(output | {"calibration": calibration}, objects)
         metrics = {"val_loss": (self.best_loss, None)} | self.task.score(objects | truth, rows)

@@ -15,7 +15,16 @@ from astroml.nets.normalise import Normalisation
 from astroml.provenance import digest
 from astroml.store import FLAGS, MASK, open_store
 
-torch.set_num_threads(2)
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_threads():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _still_few(_few_threads):
+    """Small networks gain nothing from a second thread, and lose much on a busy machine."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture(scope="module")

@@ -209,7 +209,7 @@ def test_same_bytes_for_any_number_of_workers(tmp_path):
     manifest, _ = cubes(tmp_path)
     (tmp_path / "images/3.fits").unlink()
     for name, workers in (("a", 1), ("b", 2), ("c", 1)):
-        run(manifest, tmp_path / f"{name}/0.h5", workers=workers)
+        run(manifest, tmp_path / f"{name}/0.h5", settings=Ingest(block=2), workers=workers)
     for kind in ("h5", "parquet"):
         first, *others = [(tmp_path / f"{name}/0.{kind}").read_bytes() for name in "abc"]
         assert all(other == first for other in others), kind

@@ -60,6 +60,7 @@ def test_pixels_of_zero_magnitude_are_3631_jy():
     assert njy_per_unit(31.4) == pytest.approx(1, rel=1e-3)
 
 
+@pytest.mark.realdata
 def test_des_noise_is_that_of_the_real_files(realdata):
     from astropy.io import fits
 
@@ -70,16 +71,6 @@ def test_des_noise_is_that_of_the_real_files(realdata):
         middle = np.median(corners, (1, 2), keepdims=True)
         scatter = 1.4826 * np.median(np.abs(corners - middle), (1, 2))
         assert np.median(scatter) == pytest.approx(band.sigma, rel=0.15), name
-
-
-@pytest.fixture
-def realdata():
-    import os
-
-    folder = Path(os.environ.get("ASTROML_REALDATA", FOLDER.parents[1] / "../shared/data"))
-    if not (folder / "des_galaxies").is_dir():
-        pytest.skip(f"{folder}: no real survey files here; set ASTROML_REALDATA")
-    return folder
 
 
 def test_seeing_law_is_drawn_as_described():

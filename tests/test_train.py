@@ -16,7 +16,16 @@ from astroml.nets import weights
 from astroml.provenance import digest
 from astroml.store import open_store
 
-torch.set_num_threads(2)
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_threads():
+    torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _still_few(_few_threads):
+    """Small networks gain nothing from a second thread, and lose much on a busy machine."""
+    torch.set_num_threads(1)
 
 
 def options(**changes):
@@ -88,7 +97,7 @@ def test_killed_run_goes_on_to_the_same_bytes(store, tmp_path, capsys):
     out = tmp_path / "lens.safetensors"
     command = [sys.executable, "-m", "astroml.cli", "train", "--task", "lens", "--store", store]
     command += ["--out", out, "--device", "cpu", "--options", config.as_json(settings)]
-    threads = {"OMP_NUM_THREADS": "2", "MKL_NUM_THREADS": "2"}
+    threads = {"OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
     victim = subprocess.Popen(
         command, stdout=subprocess.PIPE, text=True, bufsize=1, env=os.environ | threads
     )

@@ -13,10 +13,10 @@ from astroml.errors import AstromlError
 from astroml.ingest.block import Done, Job, read_block
 from astroml.ingest.manifest import Manifest, chunk_rows, fill_in, read_manifest
 from astroml.ingest.planes import check_columns, layout_columns
-from astroml.ingest.progress import Progress, peak_memory
 from astroml.ingest.reject import RejectedRow, write_rejects
 from astroml.ingest.schedule import in_order
 from astroml.ingest.tally import tally
+from astroml.progress import Progress, peak_memory
 from astroml.store import Header, assign_splits, write_shard
 from astroml.survey import Survey
 
@@ -51,20 +51,16 @@ def ingest(
     out, rejects : path
         The shard, and the Parquet table of what could not be stored. The shard appears last and
         whole, so that where a shard is, its rejects are complete.
-    settings : Ingest
-        Cutout sizes, limits, block.
-    splits : Splits
-        How the sky is divided; the whole manifest decides, not the part.
+    settings, splits : Ingest, Splits
+        Sizes, limits, block; how the sky is divided, which the whole manifest decides.
     cutouts : str
         Cutout set, a key of ``settings.size``.
     root : path, optional
         Folder that file names start from; default the manifest's own.
     chunk : str
         ``'I/N'``, I from 0.
-    workers : int
-        Processes that read; the result is the same for any number.
-    scheduler : str, optional
-        Address of a Dask scheduler to use instead.
+    workers, scheduler : int, str
+        Processes that read, or the address of a Dask scheduler; neither changes the result.
 
     Returns
     -------
@@ -79,9 +75,7 @@ def ingest(
     path = Path(fill_in(manifest))
     table = read_manifest(path)
     check_columns(survey.layout, table.columns, str(path))
-    folder = Path(fill_in(root)) if root else path.parent
-    if not folder.is_dir():
-        raise AstromlError(f"{folder}: no such folder, where the files should be; set 'root'")
+    folder = _folder(root, path)
     jobs = _jobs(table, survey, settings, splits, folder, cutouts, chunk)
     header = _header(path, survey, settings, splits, cutouts, chunk)
     rows = chunk_rows(len(table), chunk)
@@ -89,9 +83,22 @@ def ingest(
     with Progress(f"ingest {cutouts} {chunk}", rows.stop - rows.start) as progress:
         results = in_order(read_block, jobs, workers, scheduler)
         stored = write_shard(out, header, _blocks(results, lost, rejects, progress))
-    rate = f"{progress.rate:.0f} objects/s, peak memory {peak_memory():.0f} MB"
-    print(f"{out}: {progress.done} objects in = {stored} stored + {len(lost)} rejected, {rate}")
+    _say(out, progress, stored, len(lost))
     return stored
+
+
+def _say(out: str | Path, progress: Progress, stored: int, lost: int) -> None:
+    """Print the closing line."""
+    speed = f"{progress.rate:.0f} objects/s, peak memory {peak_memory():.0f} MB"
+    print(f"{out}: {progress.done} objects in = {stored} stored + {lost} rejected, {speed}")
+
+
+def _folder(root: str | Path | None, manifest: Path) -> Path:
+    """Return the folder that file names start from."""
+    folder = Path(fill_in(root)) if root else manifest.parent
+    if not folder.is_dir():
+        raise AstromlError(f"{folder}: no such folder, where the files should be; set 'root'")
+    return folder
 
 
 def _blocks(

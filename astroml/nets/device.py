@@ -43,7 +43,8 @@ def start(device: str = "auto") -> Fabric:
         torch.backends.cudnn.benchmark = True
         print(f"device: {torch.cuda.get_device_name(fabric.device)}, bfloat16 where it pays")
     else:
-        print(f"device: cpu, {torch.get_num_threads()} threads, float32")
+        threads = torch.get_num_threads()
+        print(f"device: cpu, {threads} thread{'s' if threads > 1 else ''}, float32")
     return fabric
 
 

@@ -33,9 +33,13 @@ class Normalisation:
     def stretch(self, flux: Tensor) -> Tensor:
         """Return the stretched image, (n, band, y, x), of a flux in nJy."""
         scale = torch.tensor(self.scale, dtype=flux.dtype, device=flux.device)
-        flux = (flux / scale[:, None, None]).clamp(-1e15, 1e15)
-        # asinh written out: the library's own is an order of magnitude slower on a CPU.
-        return torch.copysign(torch.log(flux.abs() + torch.sqrt(flux * flux + 1)), flux)
+        # Beyond 1e15 lies no sky, and the squares of what follows would overflow.
+        return asinh((flux / scale[:, None, None]).clamp(-1e15, 1e15))
+
+
+def asinh(x: Tensor) -> Tensor:
+    """Return the inverse hyperbolic sine; on a CPU several times faster than the library's own."""
+    return torch.copysign(torch.log(x.abs() + torch.sqrt(x * x + 1)), x)
 
 
 def usable(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:

@@ -18,7 +18,7 @@ FINE = 2
 CORE = ((3, 4), (1, 16))
 """Nested grids around a centre: half-width in cells, samples along the side of a cell."""
 
-WINDOWS = ((12, 3), (24, 1), (48, 1))
+WINDOWS = ((12, 2), (24, 1), (48, 1))
 """Windows that small components are painted in: half-width in cells, samples along a cell."""
 
 
