@@ -264,6 +264,9 @@ def config(
 
 def main() -> None:
     """Run the command line; a fault the user can mend is one line and exit code 2."""
+    # Threads that spin while they wait slow torch tenfold on cores that others use too. OpenMP
+    # reads this when torch is loaded, which is later.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     debug = os.environ.get("ASTROML_DEBUG") == "1"
     try:
         app()

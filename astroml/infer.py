@@ -15,7 +15,7 @@ from astroml.config import Infer
 from astroml.nets import weights as trained
 from astroml.nets.device import place, start
 from astroml.nets.forward import Forward, gather
-from astroml.nets.progress import Progress
+from astroml.progress import Progress
 from astroml.provenance import digest, replacing, stamp
 from astroml.store import FLAGS, Store, open_store
 
@@ -61,7 +61,7 @@ def infer(
     schema = schema.with_metadata({"astroml": json.dumps(facts, sort_keys=True)})
     began, count = time.monotonic(), 0
     with (
-        Progress(len(store)) as progress,
+        Progress("infer", len(store)) as progress,
         replacing(out) as part,
         pq.ParquetWriter(part, schema, compression="zstd") as writer,
     ):
@@ -103,7 +103,7 @@ def score_rows(
     parts = []
     for output in forward.over(store, which):
         parts.append(output)
-        progress.step(len(output["no_data"]))
+        progress.advance(len(output["no_data"]))
     output = gather(parts)
     empty = output.pop("no_data") | replace_odd(output)
     objects = {name: values[which] for name, values in store.objects.items()}

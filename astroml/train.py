@@ -27,7 +27,7 @@ from astroml.nets.batches import make_ready, read_batches, to_device
 from astroml.nets.device import place, start
 from astroml.nets.forward import Forward, gather
 from astroml.nets.normalise import fit
-from astroml.nets.progress import Progress
+from astroml.progress import Progress
 from astroml.store import Store, open_store
 
 SWEEP = (1e-6, 1.0, 120)
@@ -73,9 +73,9 @@ def train(
     if state := checkpoint.load(saved, key):
         loop.load_state(state)
         print(f"resumed after epoch {len(loop.history)} of {run.epochs}")
-    with Progress(run.epochs * loop.steps, done=len(loop.history) * loop.steps) as progress:
+    with Progress("train", run.epochs * loop.steps, len(loop.history) * loop.steps) as progress:
         while len(loop.history) < run.epochs and not loop.stalled():
-            line = loop.epoch(progress.step)
+            line = loop.epoch(progress.advance)
             progress.line(line)
             checkpoint.save(saved, key, loop.state())
     card = loop.finish()
@@ -310,14 +310,14 @@ def find_lr(
     loop = Loop(task, settings, store, rows, targets, device)
     rates = np.geomspace(*SWEEP)
     losses: list[float] = []
-    with Progress(len(rates)) as progress:
+    with Progress("find-lr", len(rates)) as progress:
         batches = itertools.chain.from_iterable(map(loop.views, itertools.count()))
         for rate, batch in zip(rates, batches):
             total = 0.0
             for part, loss in loop.net_of.objectives(loop.net, batch):
                 loop.descend(part, loss, rate)
                 total += loss.item()
-            progress.step()
+            progress.advance()
             first = losses[0] if losses else total
             if not math.isfinite(total) or total > first + 3 * abs(first):
                 break

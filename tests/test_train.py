@@ -267,5 +267,5 @@ def test_diverging_loss_says_what_to_do(store, tmp_path, monkeypatch):
         yield "net", module(batch)["lens_logit"].sum() * float("nan")
 
     monkeypatch.setattr(net, "objectives", objectives)
-    with pytest.raises(AstromlError, match=r"not finite in epoch 1; lower train.lr, now 0.002"):
+    with pytest.raises(AstromlError, match=r"not finite in epoch 1; lower train.lr, now 0.004"):
         learn(store, tmp_path / "lens.safetensors")

@@ -14,8 +14,8 @@ import torch
 from astroml import provenance, store, tasks
 from astroml.config import Inject, Splits
 from astroml.errors import AstromlError
+from astroml.progress import Progress
 from astroml.sky.cutouts import CubeWriter
-from astroml.sky.progress import Meter
 from astroml.survey import Survey, njy_per_unit
 
 BLOCK = 128
@@ -63,6 +63,11 @@ def render_blocks(sky, columns, survey, size: int, seed: int, device: str) -> It
         yield waiting.result()
 
 
+def _say(verb: str, progress: Progress, device: str) -> None:
+    speed = f"{progress.seconds:.1f} s ({progress.rate:.0f} objects/s)"
+    print(f"{verb} {progress.done} objects in {speed} {describe(device)}")
+
+
 def simulate_survey(
     task: str, population, survey: Survey, out, *, size: int, seed: int, device: str
 ) -> None:
@@ -95,7 +100,7 @@ def simulate_survey(
     (out / "images").mkdir(parents=True, exist_ok=True)
     (out / "manifest.csv").unlink(missing_ok=True)
     facts = []
-    with Meter("simulated", len(columns["object_id"]), describe(device)) as meter:
+    with Progress("simulate", len(columns["object_id"])) as progress:
         for some, pixels, labels in render_blocks(sky, columns, survey, size, seed, device):
             ivar = (unit[None] / pixels["sigma"][..., None, None]) ** 2
             # Pixels that are masked have no weight.
@@ -110,7 +115,8 @@ def simulate_survey(
                     some["dec"][row],
                 )
             facts.append(labels | {"magnification": pixels["magnification"]})
-            meter.add(len(some["object_id"]))
+            progress.advance(len(some["object_id"]))
+    _say("simulated", progress, device)
     labels = {name: np.concatenate([one[name] for one in facts]) for name in facts[0]}
     stamp = provenance.stamp(
         "simulate", population, task=task, survey=survey.name, size=size, seed=seed
@@ -192,8 +198,9 @@ def simulate_store(
             planes = {name: pixels[name] for name in ("image", "mask", "sigma", "psf_fwhm")}
             yield planes | {"objects": objects}
 
-    with Meter("simulated", len(columns["object_id"]), describe(device)) as meter:
-        store.write_shard(out, header, meter.over(blocks()))
+    with Progress("simulate", len(columns["object_id"])) as progress:
+        store.write_shard(out, header, progress.over(blocks(), "image"))
+    _say("simulated", progress, device)
 
 
 def _header(cutouts, survey, size, stage, options, inputs=None, **facts) -> store.Header:
@@ -245,10 +252,10 @@ def inject(paths, settings: Inject, population, survey: Survey, out, *, device: 
         real.header.set, survey, real.header.size, "inject", settings, real.shards,
         task=settings.task, seed=settings.seed, sky=population.model_dump(mode="json"),
     )  # fmt: skip
-    with Meter("injected", len(real) * settings.copies, describe(device)) as meter:
-        store.write_shard(
-            out, header, meter.over(_injected(real, sky, settings, population, survey, device))
-        )
+    with Progress("inject", len(real) * settings.copies) as progress:
+        blocks = _injected(real, sky, settings, population, survey, device)
+        store.write_shard(out, header, progress.over(blocks, "image"))
+    _say("injected", progress, device)
 
 
 def _injected(real, sky, settings: Inject, population, survey, device: str) -> Iterator[dict]:

@@ -35,7 +35,11 @@ wildcard_constraints:
 
 
 def options(*place):
-    """One slice of the config as JSON: a rule reruns when its own slice changes, and only then."""
+    """One slice of the config as JSON: a rule reruns when its own slice changes, and only then.
+
+    Rules call it from a lambda, since Snakemake would take the braces of a plain string as
+    wildcards.
+    """
     part = CONFIG
     for name in place:
         part = getattr(part, name)

@@ -22,7 +22,7 @@ rule infer:
     resources:
         gpu=1,
     params:
-        options=options("infer"),
+        options=lambda wildcards: options("infer"),
         device=CONFIG.infer.device,
         version=VERSIONS["infer"],
     message:

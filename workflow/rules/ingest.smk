@@ -19,9 +19,9 @@ rule ingest:
     threads: 1
     params:
         chunk=lambda wildcards: f"{wildcards.chunk}/{len(CHUNKS)}",
-        root=flag("root", root()),
-        splits=options("splits"),
-        options=options("ingest"),
+        root=lambda wildcards: flag("root", root()),
+        splits=lambda wildcards: options("splits"),
+        options=lambda wildcards: options("ingest"),
         version=VERSIONS["ingest"],
     message:
         "Ingesting part {wildcards.chunk} of the {wildcards.set} cutouts"

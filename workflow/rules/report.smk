@@ -22,7 +22,7 @@ rule report:
     conda:
         "../envs/astroml.yaml"
     params:
-        config=as_json(CONFIG),
+        config=lambda wildcards: as_json(CONFIG),
         results=lambda wildcards, output: os.path.dirname(output.page),
         catalogs=lambda wildcards, input: os.path.dirname(input.catalogs[0]),
         version=VERSIONS["report"],

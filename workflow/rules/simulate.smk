@@ -59,7 +59,7 @@ rule simulate_sky:
     params:
         task=lambda wildcards: sky_task(wildcards.set),
         options=lambda wildcards: options("simulate", sky_task(wildcards.set)),
-        splits=options("splits"),
+        splits=lambda wildcards: options("splits"),
         bands=flag("bands", bands()),
         size=lambda wildcards: CONFIG.ingest.size[wildcards.set],
         seed=CONFIG.seed,
