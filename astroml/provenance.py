@@ -59,8 +59,18 @@ def stamp(stage: str, options: Any, inputs: list[Path] | None = None, **facts: A
         "stage_version": VERSIONS.get(stage, 0),
         "options": options,
         "options_hash": digest(options),
-        "inputs": {path.name: digest(path) for path in inputs or []},
+        "inputs": _digests(inputs or []),
         **facts,
+    }
+
+
+def _digests(paths: list[Path]) -> dict[str, str]:
+    """Return the hash of each file by its name, with its folder where two share a name."""
+    names = [path.name for path in paths]
+    twice = {name for name in names if names.count(name) > 1}
+    return {
+        f"{path.parent.name}/{path.name}" if path.name in twice else path.name: digest(path)
+        for path in paths
     }
 
 

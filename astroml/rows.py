@@ -46,6 +46,8 @@ def read_rows(paths) -> dict[str, np.ndarray]:
                 f"{path}: columns {', '.join(sorted(odd))} differ from {paths[0]}; "
                 "infer both with the same version"
             )
+    # A part without rows cannot know whether ids are numbers or text.
+    parts = [part for part in parts if len(part)] or parts[:1]
     table = pa.concat_tables(
         [part.select(parts[0].column_names) for part in parts], promote_options="permissive"
     )

@@ -171,6 +171,12 @@ def test_rows_and_store_must_belong_together(tmp_path, ids, says):
         score("lens", [rows], store, tmp_path / "m.json")
 
 
+def test_an_empty_part_does_not_decide_the_type_of_ids(tmp_path):
+    one = write_rows(tmp_path / "0.parquet", np.arange(0), np.zeros(0))
+    two = write_rows(tmp_path / "1.parquet", ["a", "b"], np.full(2, 0.5))
+    assert read_rows([one, two])["object_id"].tolist() == ["a", "b"]
+
+
 def test_missing_junk_and_unlike_rows_are_refused(tmp_path):
     with pytest.raises(AstromlError, match="run infer first"):
         read_rows([tmp_path / "none.parquet"])

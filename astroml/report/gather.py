@@ -37,19 +37,18 @@ class Run:
 
     def store(self, path: str, cutouts: str = "galaxy") -> Store | None:
         """Open a store of the run, ``store``, ``sky`` or ``injected``."""
-        folder = self.results / path
-        place = folder / cutouts if (folder / cutouts).is_dir() else folder / f"{cutouts}.h5"
         try:
-            return open_store(place)
+            return open_store(self.results / path / cutouts)
         except AstromlError:
             return None
 
     def rejects(self) -> dict[str, list] | None:
-        """Return the columns of the table of rejects."""
+        """Return the columns of the tables of rejects, one after the other."""
+        import pyarrow as pa
         import pyarrow.parquet as pq
 
-        file = self.results / "rejects.parquet"
-        return pq.read_table(file).to_pydict() if file.is_file() else None
+        files = sorted((self.results / "store").glob("*/rejects.parquet"))
+        return pa.concat_tables(map(pq.read_table, files)).to_pydict() if files else None
 
     def benchmarks(self) -> list[dict]:
         """Return one line per stage: jobs, seconds, the longest job, the largest memory."""

@@ -63,9 +63,9 @@ def colour(image: np.ndarray, sigma: np.ndarray) -> np.ndarray:
     """
     from astropy.visualization import make_lupton_rgb
 
-    # The typical object is white: each band is divided by the typical bright pixel in it.
+    # Half-way to a sky whose typical object is white, so that red galaxies look red, not orange.
     bright = np.quantile(image, 0.98, axis=(2, 3))  # (n, 3)
-    white = np.maximum(np.median(bright, axis=0), 1e-30)
+    white = np.sqrt(np.maximum(np.median(bright, axis=0), 1e-30))
     scaled = image / white[:, None, None]
     noise = float(np.median(np.sqrt(np.mean((sigma / white) ** 2, axis=1) / 3)))
     noise = noise or 1e-3
@@ -73,7 +73,9 @@ def colour(image: np.ndarray, sigma: np.ndarray) -> np.ndarray:
     grey = scaled.mean(axis=1, keepdims=True)
     weight = grey**2 / (grey**2 + (FADE * noise) ** 2)
     scaled = grey + weight * (scaled - grey)
-    return np.stack([make_lupton_rgb(*one, stretch=STRETCH * noise, Q=8) for one in scaled])
+    # The sky is dark grey, not black: half of the noise would be cut off.
+    floor, stretch = -noise, STRETCH * noise
+    return np.stack([make_lupton_rgb(*one, minimum=floor, stretch=stretch, Q=8) for one in scaled])
 
 
 def _png(rgb: np.ndarray) -> str:

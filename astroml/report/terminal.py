@@ -80,16 +80,15 @@ def list_files(results: Path, catalogs: Path) -> list[tuple[str, Path]]:
     """Return what a run left behind and where, only what is there."""
     places = [
         ("catalog", sorted(path for path in catalogs.glob("*") if path.stem in tasks.names())),
-        ("rejects", [catalogs / "rejects.parquet", results / "rejects.parquet"]),
+        ("rejects", sorted((results / "store").glob("*/rejects.parquet"))),
         ("report", [results / "report.html"]),
         ("metrics", sorted((results / "metrics").glob("*.json"))),
         ("weights", sorted((results / "weights").glob("*.safetensors"))),
         ("store", sorted((results / "store").glob("*"))),
         ("simulated survey", sorted((results / "survey").glob("*"))),
-        ("labelled sky", sorted((results / "sky").glob("*.h5"))),
-        ("injected", sorted((results / "injected").glob("*.h5"))),
-        ("config", [results / "config.yaml"]),
-        ("logs", [results / "logs", results / "log"]),
+        ("labelled sky", sorted((results / "sky").glob("*"))),
+        ("injected", sorted((results / "injected").glob("*"))),
+        ("logs", [results / "logs"]),
         ("benchmarks", [results / "benchmarks"]),
     ]
     return [(what, path) for what, paths in places for path in paths if path.exists()]

@@ -22,7 +22,7 @@ NEGATIVES = ("twin", "elliptical", "spiral", "ring", "companion", "merger", "gro
 class Options(TaskOptions):
     """The lens finder."""
 
-    width: int = Field(16, ge=4, description="Channels of the first stage; doubled at each next.")
+    width: int = Field(24, ge=4, description="Channels of the first stage; doubled at each next.")
     blocks: int = Field(1, ge=1, description="Residual blocks per stage.")
     dropout: float = Field(0.2, ge=0, lt=1, description="Dropout before the last layer.")
     train: TrainOptions = Field(TrainOptions(), description="The training loop.")
