@@ -28,7 +28,7 @@ class Strict(BaseModel):
 class TrainOptions(Strict):
     """The shared training loop; none of these needs touching for a first run."""
 
-    epochs: int = Field(24, ge=1, description="Passes over the train split at most.")
+    epochs: int = Field(18, ge=1, description="Passes over the train split at most.")
     batch_size: int = Field(64, ge=2, description="Cutouts per step.")
     lr: float = Field(2e-3, gt=0, description="Peak learning rate of AdamW.")
     weight_decay: float = Field(1e-2, ge=0, description="Decoupled weight decay.")

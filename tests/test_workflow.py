@@ -42,7 +42,10 @@ def planned(folder, config):
     """Return the rules that a dry run would run."""
     code, text = heard(folder, "--dry-run", config=config)
     assert code == 0, text
-    return set(re.findall(r"^(?:local)?rule (\w+):$", text, re.MULTILINE))
+    if "Nothing to be done" in text:
+        return set()
+    table = text.split("Job stats:")[1].split("total")[0]
+    return set(re.findall(r"^(\w+) +\d+$", table, re.MULTILINE))
 
 
 def changed(*place, value):
