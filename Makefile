@@ -5,7 +5,7 @@ BIN := .venv/bin
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 SNAKEMAKE := $(RUN) snakemake --profile workflow/profiles/local
 
-.PHONY: demo test lint bench references clean help
+.PHONY: demo test lint bench real picture references clean help
 .DEFAULT_GOAL := help
 
 help:  ## Show what can be made.
@@ -26,6 +26,15 @@ lint: .venv/.test .venv/.lint  ## Check style, formats and the workflow.
 
 bench: .venv/.test  ## Measure the throughput of each stage on this machine.
 	$(RUN) python tests/bench.py
+
+real: .venv/.run  ## Run the examples on real files (ASTROML_REALDATA, else ../shared/data).
+	for run in euclid cfhtls des; do \
+	  $(SNAKEMAKE) --configfile config/examples/$$run.yaml || exit 1; \
+	  $(RUN) astroml summary results/$$run catalogs/$$run; \
+	done
+
+picture: .venv/.run  ## Draw the README's picture from the examples' results.
+	$(RUN) python tests/picture.py
 
 references: .venv/.run  ## Write the schema and the references anew from the code.
 	$(RUN) astroml config --write

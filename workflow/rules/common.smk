@@ -11,12 +11,14 @@ from astroml.provenance import VERSIONS
 from astroml.survey import survey_file
 from astroml.tasks import load as load_task
 from snakemake.exceptions import WorkflowError
+from snakemake.utils import validate
 
 try:
     CONFIG = load(config)
     SURVEY = str(survey_file(CONFIG.survey))
 except AstromlError as fault:
     raise WorkflowError(str(fault)) from None
+validate(config, "../schemas/config.schema.json", set_default=False)
 
 TASKS = list(chosen_tasks(CONFIG))
 SETS = sorted({load_task(task).SET for task in TASKS})
