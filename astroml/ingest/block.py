@@ -12,7 +12,7 @@ from astroml.ingest import measure
 from astroml.ingest.align import Cutout, cut
 from astroml.ingest.files import Files
 from astroml.ingest.planes import read_band
-from astroml.ingest.reject import Reject, RejectedRow
+from astroml.ingest.reject import Reject, RejectedRow, unexpected
 from astroml.store import MASK
 from astroml.survey import Survey, njy_per_unit
 
@@ -71,6 +71,8 @@ def read_block(job: Job) -> Done:
                 cutouts[row] = _cutout(files, job, told)
             except Reject as fault:
                 lost[row] = fault
+            except Exception as fault:
+                lost[row] = unexpected("read", fault)
     block, late = _finish(job, cutouts)
     lost |= late
     rejects = [
@@ -109,12 +111,12 @@ def _finish(job: Job, cutouts: dict[int, Cutout]) -> tuple[dict | None, dict[int
         )
     zero_point = np.stack([one.zero_point for one in made])
     psf = np.stack([one.psf_fwhm for one in made]).astype(np.float32)
-    measure.calibrate(image, ivar, mask, zero_point, job.survey)
+    absurd = measure.calibrate(image, ivar, mask, zero_point, job.survey)
     fraction = measure.masked_fraction(mask)
     missing = fraction > job.settings.max_masked
     late = {
-        int(row): _too_masked(job, one, share, gone)
-        for row, one, share, gone in zip(rows, made, fraction, missing)
+        int(row): _absurd(job, one, odd) if odd.any() else _too_masked(job, one, share, gone)
+        for row, one, share, gone, odd in zip(rows, made, fraction, missing, absurd)
         if gone.all() or (gone.any() and job.settings.missing_bands == "reject")
     }
     keep = np.array([row not in late for row in rows])
@@ -141,6 +143,16 @@ def _background(image: np.ndarray, mask: np.ndarray, survey: Survey) -> np.ndarr
     usual = [band.sigma * njy_per_unit(band.zero_point) for band in survey.bands.values()]
     with np.errstate(invalid="ignore"):
         return np.where(sigma > 0, sigma, np.array(usual, np.float32)).astype(np.float32)
+
+
+def _absurd(job: Job, one: Cutout, odd: np.ndarray) -> Reject:
+    said = ", ".join(band for band, wrong in zip(job.survey.bands, odd) if wrong)
+    return Reject(
+        "measure",
+        one.file,
+        f"pixels brighter than any star, {measure.BRIGHTEST:.0e} nJy, in {said}: the byte order, "
+        "the unit or the zero point is wrong",
+    )
 
 
 def _too_masked(job: Job, one: Cutout, share: np.ndarray, gone: np.ndarray) -> Reject:

@@ -12,15 +12,13 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from astroml.ingest.plain import PlainFile, Unusual
+from astroml.ingest.limits import check_count, check_length, check_packing, endless
+from astroml.ingest.plain import Endless, PlainFile, Unusual
 from astroml.ingest.reject import Reject
 from astroml.ingest.tan import sky_to_pixels
 
 WHOLE = 2**22
 """Images of at most so many pixels are read whole; of larger ones only the part that is needed."""
-
-LARGEST = 2**27
-"""Most pixels that are ever read at once, whatever a header claims."""
 
 
 class Image:
@@ -73,6 +71,7 @@ class Image:
             As the file has it, scaled; any byte order; not to be written to.
         """
         where = (rows, columns) if plane is None else (plane, rows, columns)
+        check_count(self.path, self.name, (rows.stop - rows.start) * (columns.stop - columns.start))
         return _guarded(self.path, self.name, lambda: self._pixels(where))
 
 
@@ -124,7 +123,7 @@ class _Opened:
         try:
             self._plain = PlainFile(path, size)
         except Unusual:
-            pass
+            check_packing(path)
         except OSError as fault:
             raise Reject("read", path, (fault.strerror or str(fault)).lower()) from None
 
@@ -145,6 +144,8 @@ class _Opened:
                 found = self._plain.image(hdu)
                 found.check()
                 return Image(self.path, f"HDU {hdu}", found.header, found.shape, found.read)
+            except Endless:
+                raise endless(self.path) from None
             except Unusual:
                 pass
         if self._hdus is None:
@@ -183,7 +184,9 @@ def _find(path: Path, hdus: fits.HDUList, hdu: int | str) -> Image:
         found = hdus[hdu]
     except (KeyError, IndexError):
         for n, one in enumerate(hdus):
-            _check_length(path, n, one, bool(getattr(hdus._file, "compression", None)))
+            if not hasattr(one, "fileinfo"):
+                raise Reject("read", path, f"no HDU {hdu}; HDU {n} is damaged") from None
+            check_length(path, n, one, bool(getattr(hdus._file, "compression", None)))
         names = ", ".join(one.name or str(n) for n, one in enumerate(hdus))
         raise Reject("read", path, f"no HDU {hdu}; it has {names}") from None
     kinds = (fits.PrimaryHDU, fits.ImageHDU, fits.CompImageHDU)
@@ -192,30 +195,16 @@ def _find(path: Path, hdus: fits.HDUList, hdu: int | str) -> Image:
     if 0 in found.shape:
         raise Reject("read", path, f"HDU {hdu} holds no image: its shape is {found.shape}")
     packed = bool(getattr(hdus._file, "compression", None))
-    _check_length(path, hdu, found, packed)
+    check_length(path, hdu, found, packed)
 
     def pixels(where: tuple) -> np.ndarray:
         size = int(np.prod(found.shape, dtype=object))
         if size > WHOLE and not packed:
             return np.asarray(found.section[where])
-        if size > LARGEST:
-            raise ValueError(f"claims {size} pixels, more than are ever read at once")
+        check_count(path, f"HDU {hdu}", size)
         return found.data[where]
 
     return Image(path, f"HDU {hdu}", found.header, tuple(found.shape), pixels)
-
-
-def _check_length(path: Path, hdu: int | str, found, packed: bool) -> None:
-    """Refuse a header that promises more pixels than the file has bytes for."""
-    if packed or isinstance(found, fits.CompImageHDU):
-        return
-    promised, there = found.size, os.path.getsize(path) - found.fileinfo()["datLoc"]
-    if promised > there:
-        raise Reject(
-            "read",
-            path,
-            f"HDU {hdu} is cut off: found {there} bytes of pixels, expected {promised}",
-        )
 
 
 def _guarded(path: Path, name: str, work):

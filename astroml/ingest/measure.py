@@ -21,7 +21,14 @@ CORE = 2.0
 """Radius, arcsec, within which a saturated pixel is flagged."""
 
 
-def calibrate(image, ivar, mask, zero_point, survey: Survey) -> None:
+BRIGHTEST = 1e15
+"""No pixel of the sky holds so many nJy: Sirius in one pixel would not."""
+
+ABSURD = 0.01
+"""Share of such pixels from which a whole band is disbelieved."""
+
+
+def calibrate(image, ivar, mask, zero_point, survey: Survey) -> np.ndarray:
     """Turn fluxes into nJy and mask what is no measurement, in place.
 
     Parameters
@@ -32,10 +39,15 @@ def calibrate(image, ivar, mask, zero_point, survey: Survey) -> None:
         In the same units; afterwards 1/nJy^2, and 0 in every unusable pixel.
     mask : (n, band, y, x) uint8 array
         Bits of ``store.MASK``; NaN, infinite and weightless pixels become ``nodata``, constant
-        bands too, and pixels with absurd noise ``bad``.
+        bands too, and pixels with absurd noise or flux ``bad``.
     zero_point : (n, band) array
         AB magnitude of one unit.
     survey : Survey
+
+    Returns
+    -------
+    (n, band) bool array
+        Bands that cannot be believed, as of a file in the wrong byte order; all ``bad``.
     """
     unit = njy_per_unit(np.asarray(zero_point))[:, :, None, None]
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
@@ -43,6 +55,10 @@ def calibrate(image, ivar, mask, zero_point, survey: Survey) -> None:
         if ivar is not None:
             ivar /= (unit**2).astype(np.float32)
     mask[~np.isfinite(image)] |= MASK["nodata"]
+    bright = np.abs(image) > BRIGHTEST
+    bright &= np.isfinite(image)
+    absurd = bright.mean(axis=(2, 3)) > ABSURD
+    mask[bright | absurd[:, :, None, None]] |= MASK["bad"]
     constant = image.max(axis=(2, 3)) == image.min(axis=(2, 3))
     mask[constant] |= MASK["nodata"]
     if ivar is not None:
@@ -54,6 +70,7 @@ def calibrate(image, ivar, mask, zero_point, survey: Survey) -> None:
     image[unusable] = 0
     if ivar is not None:
         ivar[unusable] = 0
+    return absurd
 
 
 def sky_noise(image: np.ndarray, usable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -19,6 +19,9 @@ BLOCK = 2880
 SMALL = 2**23
 """Files of at most so many bytes are read at once."""
 
+WIDEST = 2**27
+"""Most pixels of whole rows that are read for a part of them."""
+
 LONGEST = 1000 * BLOCK
 """Longest header that is looked through, bytes."""
 
@@ -31,6 +34,10 @@ SCALED = (b"BSCALE  ", b"BZERO   ", b"BLANK   ", b"GROUPS  ", b"ZIMAGE  ", b"INH
 
 class Unusual(Exception):
     """The file is not plain; astropy will know."""
+
+
+class Endless(Exception):
+    """A header has no end within ``LONGEST`` bytes."""
 
 
 class Cards:
@@ -111,6 +118,8 @@ class PlainImage:
         """Return a rectangle (y, x): ``where`` is (rows, columns) or (plane, rows, columns)."""
         high, wide = self.shape[-2:]
         rows, columns = where[-2:]
+        if (rows.stop - rows.start) * wide > WIDEST:
+            raise ValueError(f"rows of {wide} pixels, more than are ever read at once")
         plane = where[0] if len(where) == 3 else 0
         first, count = (plane * high + rows.start) * wide, (rows.stop - rows.start) * wide
         size = self._dtype.itemsize
@@ -188,7 +197,7 @@ class PlainFile:
                 if block[at : at + 8] == b"END     ":
                     return Cards(raw + block[:at]), start + len(raw) + BLOCK
             raw += block
-        raise Unusual
+        raise Endless
 
 
 def _value(field: bytes):

@@ -1,0 +1,103 @@
+"""What a header may claim: no file makes ingest ask for more memory than there is.
+
+Headers are only believed as far as the bytes of the file go; compressed files, whose bytes say
+little, as far as ``LARGEST``.
+"""
+
+from __future__ import annotations
+
+import bz2
+import gzip
+import lzma
+import os
+from pathlib import Path
+
+import numpy as np
+from astropy.io import fits
+
+from astroml.ingest.plain import LONGEST
+from astroml.ingest.reject import Reject
+
+LARGEST = 2**27
+"""Most pixels that are ever read at once, whatever a header claims."""
+
+PACKERS = {b"\x1f\x8b": gzip.open, b"BZh": bz2.open, b"\xfd7zXZ": lzma.open}
+"""First bytes of a packed file -> how it is unpacked."""
+
+FOREIGN = {b"\x1f\x9d": "LZW (.Z)", b"PK\x03\x04": "zip"}
+"""First bytes of files packed in ways that are not read."""
+
+CARD = 80
+
+
+def check_packing(path: Path) -> None:
+    """Refuse a file packed in a foreign way, and a packed one whose header has no end.
+
+    astropy would look for that end in memory, through all that comes out of a file that may be a
+    thousand times smaller.
+    """
+    with open(path, "rb") as stream:
+        begin = stream.read(6)
+    for magic, name in FOREIGN.items():
+        if begin.startswith(magic):
+            raise Reject("read", path, f"is packed as {name}, which is not read; unpack it first")
+    opener = next((how for magic, how in PACKERS.items() if begin.startswith(magic)), None)
+    if opener is None:
+        return
+    try:
+        with opener(path, "rb") as stream:
+            for _ in range(0, LONGEST, 2880):
+                block = stream.read(2880)
+                cards = (block[at : at + CARD] for at in range(0, len(block), CARD))
+                if len(block) < 2880 or any(card.startswith(b"END     ") for card in cards):
+                    return
+    except (OSError, EOFError, lzma.LZMAError) as fault:
+        raise Reject("read", path, f"its packing is broken ({fault})") from None
+    raise endless(path)
+
+
+def endless(path: Path) -> Reject:
+    """Return the reason for a header that never ends."""
+    return Reject("read", path, f"its header has no END card within {LONGEST // 1000} kB")
+
+
+def check_length(path: Path, hdu: int | str, found, packed: bool) -> None:
+    """Refuse a header that promises more pixels than the file has bytes for."""
+    compressed = isinstance(found, fits.CompImageHDU)
+    if compressed:
+        _check_tiles(path, hdu, found)
+    if packed:
+        return
+    stored = found._bintable if compressed else found
+    promised, there = stored.size, os.path.getsize(path) - stored.fileinfo()["datLoc"]
+    if promised > there:
+        raise Reject(
+            "read",
+            path,
+            f"HDU {hdu} is cut off: found {there} bytes of pixels, expected {promised}",
+        )
+
+
+def check_count(path: Path, name: str, count: int) -> None:
+    """Refuse to read so many pixels at once."""
+    if count > LARGEST:
+        raise Reject(
+            "read", path, f"{name}: claims {count} pixels, more than are ever read at once"
+        )
+
+
+def _check_tiles(path: Path, hdu: int | str, found: fits.CompImageHDU) -> None:
+    """Refuse tiles larger than any survey's, and images with more tiles than the table has rows."""
+    header = found._bintable.header
+    axes = range(1, len(found.shape) + 1)
+    sides = [header.get(f"ZNAXIS{n}") for n in axes]
+    tile = [header.get(f"ZTILE{n}", sides[0] if n == 1 else 1) for n in axes]
+    if any(type(side) is not int or side < 1 for side in (*sides, *tile)):
+        raise Reject("read", path, f"HDU {hdu}: its tiles of {tile} make no sense")
+    check_count(path, f"a tile of HDU {hdu}", int(np.prod(tile, dtype=object)))
+    promised = int(np.prod([-(-side // step) for side, step in zip(sides, tile)], dtype=object))
+    there = header.get("NAXIS2", 0)
+    if promised > there:
+        raise Reject(
+            "read", path, f"HDU {hdu} is cut off: found {there} tiles, expected {promised}"
+        )
