@@ -8,6 +8,7 @@ reads those and nothing else; whatever it does not know it leaves to astropy (``
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,12 @@ SMALL = 2**23
 
 WIDEST = 2**27
 """Most pixels of whole rows that are read for a part of them."""
+
+KEPT = 2**29
+"""Largest plane that is kept in memory, bytes."""
+
+PATIENCE = 3
+"""Rectangles read from one large plane before it is read whole and kept."""
 
 LONGEST = 1000 * BLOCK
 """Longest header that is looked through, bytes."""
@@ -60,6 +67,8 @@ class Cards:
 
     def get(self, key: str, default=None):
         """Return the value of a card, ``default`` if it is not there."""
+        if len(key) > 8:
+            return self.full().get(key, default) if b"HIERARCH" in self._raw else default
         field = self._fields.get(key.ljust(8).encode())
         return default if field is None else _value(field)
 
@@ -79,10 +88,12 @@ class Source:
         self._file = open(path, "rb")  # noqa: SIM115, closed by ``close``
         self.size = size
         self._all = None
+        self.kept = 0
         if size <= SMALL:
             self._all = memoryview(self._file.read())
             self.size = len(self._all)
             self._file.close()
+            self.kept = self.size
 
     def bytes(self, start: int, count: int):
         """Return some bytes; Unusual if the file ends before."""
@@ -95,6 +106,10 @@ class Source:
             raise Unusual
         return found
 
+    def keep(self, count: int) -> None:
+        """Note that pixels are kept; those of a small file are anyway."""
+        self.kept += 0 if self._all is not None else count
+
     def close(self) -> None:
         """Let the file go."""
         self._file.close()
@@ -106,6 +121,7 @@ class PlainImage:
     def __init__(self, source: Source, header: Cards, shape: tuple[int, ...], start: int):
         self.header, self.shape = header, shape
         self._source, self._start = source, start
+        self._reads, self._kept = Counter(), {}
         self._dtype = np.dtype(TYPES[header["BITPIX"]])
 
     def check(self) -> None:
@@ -123,8 +139,18 @@ class PlainImage:
         plane = where[0] if len(where) == 3 else 0
         first, count = (plane * high + rows.start) * wide, (rows.stop - rows.start) * wide
         size = self._dtype.itemsize
+        if plane in self._kept:
+            return self._kept[plane][rows, columns]
+        self._reads[plane] += 1
+        if self._reads[plane] > PATIENCE and size * high * wide <= KEPT:
+            first, count = plane * high * wide, high * wide
         raw = self._source.bytes(self._start + first * size, count * size)
-        return np.frombuffer(raw, self._dtype).reshape(-1, wide)[:, columns]
+        found = np.frombuffer(raw, self._dtype).reshape(-1, wide)
+        if len(found) < high:
+            return found[:, columns]
+        self._kept[plane] = found
+        self._source.keep(found.nbytes)
+        return found[rows, columns]
 
 
 class PlainFile:
@@ -145,6 +171,7 @@ class PlainFile:
     def __init__(self, path: Path, size: int):
         self._source = Source(path, size)
         self._hdus: list[PlainImage | None] = []
+        self.primary: Cards | None = None
         self._names: list[str] = []
         self._next = 0
         if size < BLOCK or bytes(self._source.bytes(0, 9)) != b"SIMPLE  =":
@@ -165,6 +192,11 @@ class PlainFile:
                 raise Unusual
             return found
 
+    @property
+    def kept(self) -> int:
+        """Bytes of pixels kept in memory."""
+        return self._source.kept
+
     def close(self) -> None:
         """Let the file go."""
         self._source.close()
@@ -172,6 +204,7 @@ class PlainFile:
     def _step(self) -> None:
         """Look at the next HDU."""
         header, start = self._header(self._next)
+        self.primary = self.primary or header
         kind = header.get("XTENSION", "IMAGE" if not self._hdus else None)
         if kind not in ("IMAGE", "BINTABLE", "TABLE") or header.get("BITPIX") not in TYPES:
             raise Unusual

@@ -34,6 +34,10 @@ class Reject(Exception):
         self.stage, self.file, self.reason = stage, str(file), " ".join(str(reason).split())
 
 
+class Absent(Reject):
+    """A file or HDU is not there or holds nothing, which a layout may allow."""
+
+
 def unexpected(stage: str, fault: Exception) -> Reject:
     """Return the reason for a fault that nobody foresaw, so that it costs one object and no run.
 

@@ -9,7 +9,7 @@ from astroml.store.layout import (
 )
 from astroml.store.reader import Store, open_store
 from astroml.store.splits import assign_splits
-from astroml.store.writer import write_shard
+from astroml.store.writer import shard_writer, write_shard
 
 __all__ = [
     "FLAGS",
@@ -20,5 +20,6 @@ __all__ = [
     "Store",
     "assign_splits",
     "open_store",
+    "shard_writer",
     "write_shard",
 ]

@@ -30,6 +30,7 @@ FLAGS = {
     "no_data": 8,
     "saturated": 16,
     "aligned": 32,
+    "no_sky": 64,
 }
 """Bits of the object column ``flags`` and of the catalogs' column of that name."""
 
@@ -40,6 +41,7 @@ FLAG_MEANING = {
     "no_data": "no usable pixel: the row's scores mean nothing",
     "saturated": "a saturated pixel lies within 2 arcsec of the centre",
     "aligned": "bands were resampled onto a common grid",
+    "no_sky": "the survey gives pixel positions only: ra and dec are placeholders",
 }
 
 SPLITS = ("train", "val", "test")

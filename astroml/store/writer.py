@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
@@ -43,6 +44,16 @@ def write_shard(path: str | Path, header: Header, blocks: Iterable[dict]) -> int
     AstromlError
         If the disk is full; nothing is left behind.
     """
+    with shard_writer(path, header) as append:
+        return sum(append(block) for block in blocks)
+
+
+@contextmanager
+def shard_writer(path: str | Path, header: Header) -> Iterator[Callable[[dict], int]]:
+    """Give a function that appends a block to a shard and returns its rows.
+
+    The shard is closed, and appears, when the ``with`` ends without a fault; see ``write_shard``.
+    """
     with replacing(path) as part:
         part.touch()
         with _Room(part) as room, h5py.File(part, "w", libver="latest") as shard:
@@ -51,10 +62,12 @@ def write_shard(path: str | Path, header: Header, blocks: Iterable[dict]) -> int
             for name, dtype in (PIXELS | PER_BAND).items():
                 if name != "ivar":
                     _create(shard, header, name, dtype)
-            rows = 0
-            for block in blocks:
+
+            def append(block: dict) -> int:
                 room.reserve(shard, [block[name] for name in PIXELS | PER_BAND if name in block])
-                rows += _append(shard, header, block, columns)
+                return _append(shard, header, block, columns)
+
+            yield append
             whole = {name: np.concatenate(parts) for name, parts in columns.items()}
             room.reserve(shard, list(whole.values()))
             for name, values in whole.items():
@@ -62,7 +75,6 @@ def write_shard(path: str | Path, header: Header, blocks: Iterable[dict]) -> int
             if not columns:
                 _write_empty(shard)
         room.trim()
-    return rows
 
 
 class _Room:
