@@ -94,6 +94,12 @@ class Layout(Strict):
     zero_point_key: str | None = Field(
         None, description="Header card with the zero point; absent, the band's own is used."
     )
+    saturation_key: str | None = Field(
+        None, description="Header card with the value from which pixels are saturated."
+    )
+    psf_key: str | None = Field(
+        None, description="Header card with the seeing's FWHM, px; absent, the band's own is used."
+    )
     exposure_key: str | None = Field(
         None,
         description="Header card with the exposure time, s, where pixels are counts and zero "
@@ -104,8 +110,12 @@ class Layout(Strict):
         description="Columns of the manifest with the object's pixel x, y, where the files have no "
         "WCS. The manifest then needs no ra and dec: both are 0 and flagged no_sky.",
     )
-    pixel_origin: Literal[0, 1] = Field(
-        0, description="Number of the first pixel's centre in these columns."
+    pixel_origin: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Number of the first pixel's centre in these columns: 0, 1, or 0.5 where they "
+        "count from the pixel's edge.",
     )
     cosmic_sigma: float = Field(
         0.0,

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from astroml.ingest.combine import combine, without_sky
+from astroml.ingest.combine import combine
 from astroml.ingest.planes import Pixels, off_image, on_image
 from astroml.ingest.reject import Reject
 from astroml.ingest.resample import SCALE_TOLERANCE, Planes, broadened, crop, resample
@@ -122,8 +122,6 @@ def _usual(survey: Survey, band: str, zero_point: float) -> float:
 def _together(files: list[Pixels], parts: list[Planes], survey: Survey) -> tuple[Planes, float]:
     """Return the planes of one band, and their zero point."""
     zero_point = files[0].zero_point
-    if survey.layout.sky_in_files:
-        parts = [without_sky(part) for part in parts]
     if len(parts) == 1:
         return parts[0], zero_point
     units = [10 ** (0.4 * (zero_point - one.zero_point)) for one in files]

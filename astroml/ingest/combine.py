@@ -50,15 +50,6 @@ def combine(parts: list[Planes], cosmic_sigma: float = 0.0) -> Planes:
     )
 
 
-def without_sky(part: Planes) -> Planes:
-    """Subtract the clipped median of the background, where it can be measured."""
-    level = float(sky_noise(part.image[None], _usable(part)[None])[1][0])
-    inside = (part.mask & MASK["nodata"]) == 0
-    if not np.isfinite(level):
-        return part
-    return part._replace(image=np.where(inside, part.image - np.float32(level), part.image))
-
-
 def cosmic_rays(image: np.ndarray, weight: np.ndarray, sigma: float) -> np.ndarray:
     """Find what only one file shows.
 

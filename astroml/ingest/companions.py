@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from astroml.ingest.measure import UNUSABLE, sky_noise
 from astroml.store import MASK
 from astroml.survey import Layout
 
@@ -114,3 +115,16 @@ def weigh(image: np.ndarray, weight: np.ndarray) -> np.ndarray:
     steps = np.abs(right - left)[usable] * np.sqrt(both[usable] / 2)
     scatter = 1.4826 * np.median(steps)
     return (weight / scatter**2).astype(np.float32) if scatter > 0 else np.zeros_like(weight)
+
+
+def without_sky(image: np.ndarray, mask: np.ndarray, ivar: np.ndarray | None) -> np.ndarray:
+    """Subtract the clipped median of the background, where there is enough of it to tell.
+
+    All that was read counts, which is more than the cutout: the wings of a bright source in the
+    middle are then not taken for sky.
+    """
+    good = ((mask & UNUSABLE) == 0) & np.isfinite(image)
+    if ivar is not None:
+        good &= ivar > 0
+    level = sky_noise(image[None], good[None])[1][0]
+    return image - level if np.isfinite(level) else image

@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from astroml.ingest.companions import inverse_variance, translate, weigh
+from astroml.ingest.companions import inverse_variance, translate, weigh, without_sky
 from astroml.ingest.files import Files, Image
 from astroml.ingest.psf import fwhm
 from astroml.ingest.reject import Absent, Reject
 from astroml.ingest.tan import General, Tan
 from astroml.ingest.templates import exposures, fill, layout_columns
+from astroml.store import MASK
 from astroml.survey import Layout, Plane, Survey
 
 MARGIN = 16
@@ -135,12 +136,19 @@ def read_band(
             ivar = inverse_variance(found[0], layout.noise_kind)
     scale = wcs.scale if wcs else survey.pixel_scale
     width = facts.psf_fwhm
+    if layout.psf_key:
+        width = _card(image, files, layout.psf_key, width / scale, "pixels") * scale
     if layout.psf:
         width = _psf_width(files, layout.psf, survey, band, root, row, facts, scale)
     with np.errstate(over="ignore"):
         pixels = pixels.astype(np.float32)
+    if layout.saturation_key:
+        limit = _card(image, files, layout.saturation_key, np.inf, "counts", endless=True)
+        mask[pixels >= limit] |= MASK["saturated"]
     if ivar is not None and layout.noise_kind == "weight":
         ivar = weigh(pixels, ivar)
+    if layout.sky_in_files:
+        pixels = without_sky(pixels, mask, ivar)
     if wcs and (columns.start or rows.start):
         wcs = wcs.cut(columns.start or 0, rows.start or 0)
     place = place[0] - columns.start, place[1] - rows.start
@@ -323,12 +331,16 @@ def _zero_point(image: Image, files: Files, layout: Layout, default: float) -> f
     return float(value)
 
 
-def _card(image: Image, files: Files, key: str | None, default, kind: str) -> float:
+def _card(
+    image: Image, files: Files, key: str | None, default, kind: str, endless: bool = False
+) -> float:
+    """Return a number from the image's header or the primary one."""
     if not key:
         return default
     value = image.header.get(key)
     if value is None:
         value = files.primary(image.path).get(key, default)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or np.isnan(value) or not (endless or np.isfinite(value)):
         raise Reject("read", image.path, f"{image.name}: {key} is {value!r}, expected {kind}")
     return value
