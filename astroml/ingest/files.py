@@ -12,8 +12,14 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from astroml.ingest.limits import check_count, check_length, check_packing, endless
-from astroml.ingest.plain import KEPT, PATIENCE, Endless, PlainFile, Unusual
+from astroml.ingest.limits import (
+    check_count,
+    check_length,
+    check_packing,
+    check_stream,
+    packing,
+)
+from astroml.ingest.plain import KEPT, PATIENCE, Broken, PlainFile, Unusual
 from astroml.ingest.reject import Absent, Reject
 from astroml.ingest.tan import sky_to_pixels
 
@@ -190,8 +196,8 @@ class _Opened:
                 found = self._plain.image(hdu)
                 found.check()
                 return Image(self.path, f"HDU {hdu}", found.header, found.shape, found.read)
-            except Endless:
-                raise endless(self.path) from None
+            except Broken as fault:
+                raise Reject("read", self.path, str(fault)) from None
             except Unusual:
                 pass
         if self._hdus is None:
@@ -227,9 +233,12 @@ def _size(path: Path) -> int:
 
 
 def _open(path: Path) -> fits.HDUList:
+    # astropy closes what it is given with the HDUs, but leaves open what it opens and cannot read.
+    source = path if packing(path) else open(path, "rb")  # noqa: SIM115
     try:
-        return _guarded(path, "", lambda: fits.open(path, memmap=False, lazy_load_hdus=True))
+        return _guarded(path, "", lambda: fits.open(source, memmap=False, lazy_load_hdus=True))
     except Reject as fault:
+        check_stream(path) if source is path else source.close()
         if "SIMPLE" in fault.reason:
             raise Reject("read", path, "not a FITS file") from None
         raise

@@ -10,12 +10,14 @@ import bz2
 import gzip
 import lzma
 import os
+import zlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
 
-from astroml.ingest.plain import LONGEST
+from astroml.ingest.plain import LONGEST, MOST_AXES, NO_END
 from astroml.ingest.reject import Reject
 
 LARGEST = 2**27
@@ -30,35 +32,58 @@ FOREIGN = {b"\x1f\x9d": "LZW (.Z)", b"PK\x03\x04": "zip"}
 CARD = 80
 
 
-def check_packing(path: Path) -> None:
-    """Refuse a file packed in a foreign way, and a packed one whose header has no end.
+def packing(path: Path):
+    """Return how a packed file is opened; None if it is not packed.
 
-    astropy would look for that end in memory, through all that comes out of a file that may be a
-    thousand times smaller.
+    Raises
+    ------
+    Reject
+        If it is packed in a way that is not read.
     """
     with open(path, "rb") as stream:
         begin = stream.read(6)
     for magic, name in FOREIGN.items():
         if begin.startswith(magic):
             raise Reject("read", path, f"is packed as {name}, which is not read; unpack it first")
-    opener = next((how for magic, how in PACKERS.items() if begin.startswith(magic)), None)
-    if opener is None:
+    return next((how for magic, how in PACKERS.items() if begin.startswith(magic)), None)
+
+
+def check_packing(path: Path) -> None:
+    """Refuse a file packed in a foreign way, and a packed one whose header has no end.
+
+    astropy would look for that end in memory, through all that comes out of a file that may be a
+    thousand times smaller.
+    """
+    if not packing(path):
         return
+    for block in _unpacked(path, 2880, LONGEST // 2880):
+        cards = [block[at : at + CARD] for at in range(0, len(block), CARD)]
+        axes = next(
+            (card[10:].split(b"/")[0].strip() for card in cards if card.startswith(b"NAXIS   ")),
+            b"0",
+        )
+        if axes.isdigit() and int(axes) > MOST_AXES:
+            raise Reject("read", path, f"its header says NAXIS = {axes.decode()}")
+        if len(block) < 2880 or any(card.startswith(b"END     ") for card in cards):
+            return
+    raise Reject("read", path, NO_END)
+
+
+def check_stream(path: Path) -> None:
+    """Refuse a packed file that ends early, as far as anything would be read."""
+    for _ in _unpacked(path, 2**20, LARGEST // 2**20):
+        pass
+
+
+def _unpacked(path: Path, size: int, count: int) -> Iterator[bytes]:
     try:
-        with opener(path, "rb") as stream:
-            for _ in range(0, LONGEST, 2880):
-                block = stream.read(2880)
-                cards = (block[at : at + CARD] for at in range(0, len(block), CARD))
-                if len(block) < 2880 or any(card.startswith(b"END     ") for card in cards):
+        with packing(path)(path, "rb") as stream:
+            for _ in range(count):
+                if not (block := stream.read(size)):
                     return
-    except (OSError, EOFError, lzma.LZMAError) as fault:
+                yield block
+    except (OSError, EOFError, lzma.LZMAError, zlib.error) as fault:
         raise Reject("read", path, f"its packing is broken ({fault})") from None
-    raise endless(path)
-
-
-def endless(path: Path) -> Reject:
-    """Return the reason for a header that never ends."""
-    return Reject("read", path, f"its header has no END card within {LONGEST // 1000} kB")
 
 
 def check_length(path: Path, hdu: int | str, found, packed: bool) -> None:

@@ -35,6 +35,11 @@ LONGEST = 1000 * BLOCK
 TYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 """BITPIX -> numpy dtype."""
 
+NO_END = f"its header has no END card within {LONGEST // 1000} kB"
+
+MOST_AXES = 999
+"""Most axes that the standard allows."""
+
 SCALED = (b"BSCALE  ", b"BZERO   ", b"BLANK   ", b"GROUPS  ", b"ZIMAGE  ", b"INHERIT ")
 """Cards that make an HDU more than plain."""
 
@@ -43,8 +48,8 @@ class Unusual(Exception):
     """The file is not plain; astropy will know."""
 
 
-class Endless(Exception):
-    """A header has no end within ``LONGEST`` bytes."""
+class Broken(Exception):
+    """A header that nobody should try to follow; the message says why."""
 
 
 class Cards:
@@ -208,11 +213,15 @@ class PlainFile:
         kind = header.get("XTENSION", "IMAGE" if not self._hdus else None)
         if kind not in ("IMAGE", "BINTABLE", "TABLE") or header.get("BITPIX") not in TYPES:
             raise Unusual
-        sides = [header.get(f"NAXIS{n}") for n in range(header.get("NAXIS", 0), 0, -1)]
+        if type(axes := header.get("NAXIS", 0)) is not int or not 0 <= axes <= MOST_AXES:
+            raise Broken(f"its header says NAXIS = {axes}, expected 0 to {MOST_AXES}")
+        sides = [header.get(f"NAXIS{n}") for n in range(axes, 0, -1)]
         if any(type(side) is not int or side < 0 for side in sides):
             raise Unusual
-        count = int(np.prod(sides, dtype=object)) if sides else 0
         more = header.get("PCOUNT", 0), header.get("GCOUNT", 1)
+        if any(type(number) is not int or number < 0 for number in more):
+            raise Unusual
+        count = int(np.prod(sides, dtype=object)) if sides else 0
         size = abs(header["BITPIX"]) // 8 * more[1] * (more[0] + count)
         image = None
         if kind == "IMAGE" and more == (0, 1) and header.plain() and len(sides) in (2, 3) and count:
@@ -230,7 +239,7 @@ class PlainFile:
                 if block[at : at + 8] == b"END     ":
                     return Cards(raw + block[:at]), start + len(raw) + BLOCK
             raw += block
-        raise Endless
+        raise Broken(NO_END)
 
 
 def _value(field: bytes):
