@@ -60,12 +60,13 @@ def mesh(image: np.ndarray, usable: np.ndarray, box: int) -> np.ndarray:
         return np.zeros_like(image)
     source = image > level + 3 * sigma
     side = min(box, *image.shape)
+    few = min(image.shape) < 5 * side
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             found = Background2D(
                 image, (side, side), mask=source | ~usable, exclude_percentile=80,
-                bkg_estimator=SExtractorBackground(),
+                filter_size=1 if few else 3, bkg_estimator=SExtractorBackground(),
             ).background  # fmt: skip
         except ValueError:  # every box is full of sources
             found = np.full(image.shape, level)
@@ -90,11 +91,14 @@ def _match(image, ivar, usable, width: float, wanted: float, scale: float) -> fl
 
 
 def gaussian(sigma: float) -> np.ndarray:
-    """Return a Gaussian integrated over pixels, of sum 1; sigma in px."""
+    """Return a Gaussian kernel of sum 1 whose variance is exactly sigma^2, px."""
     from scipy.special import erf
 
+    inner = sigma**2 - 1 / 12  # a pixel's own variance comes with integrating over it
+    if inner < 0.02:
+        return np.array([sigma**2 / 2, 1 - sigma**2, sigma**2 / 2])
     reach = int(np.ceil(5 * sigma)) + 1
-    edges = (np.arange(-reach, reach + 2) - 0.5) / (np.sqrt(2) * max(sigma, 1e-6))
+    edges = (np.arange(-reach, reach + 2) - 0.5) / np.sqrt(2 * inner)
     kernel = np.diff(erf(edges))
     return kernel / kernel.sum()
 

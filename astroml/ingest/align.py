@@ -108,7 +108,9 @@ def cut(
             out.ivar[place] = _usual(survey, band, out.zero_point[place])
         out.psf_fwhm[place] = np.mean([one.psf_fwhm for one in bands[band]])
         if scale:
-            out.psf_fwhm[place] = broadened(out.psf_fwhm[place], bands[band][0], scale)
+            out.psf_fwhm[place] = broadened(
+                out.psf_fwhm[place], bands[band][0], survey.pixel_scale, scale
+            )
     out.dx, out.dy, out.aligned, out.file = dx, dy, aligned, reference.file
     return out
 

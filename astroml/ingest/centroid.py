@@ -9,7 +9,7 @@ from astroml.ingest.measure import UNUSABLE
 WINDOW = 1.0
 """Sigma, arcsec, of the Gaussian window that follows the light."""
 
-STEPS = 6
+STEPS = 10
 """Times that the window is moved."""
 
 
@@ -53,10 +53,10 @@ def centroid_offset(image, mask, sigma, dx, dy, scale: float) -> tuple[np.ndarra
         noise = np.sqrt(np.einsum("nyx,ny,nx->n", error**2, up**2, across**2))
         bright = total > 5 * noise
         safe = np.where(bright, total, 1)
-        # Twice the offset within the window: the window itself holds the light back by half.
+        # The window holds the light back, by nothing (points) or half (sources as wide as it).
         step_x = np.einsum("nyx,ny,nx->n", light, up, across * (axis - x[:, None])) / safe
         step_y = np.einsum("nyx,ny,nx->n", light, up * (axis - y[:, None]), across) / safe
-        x = np.where(bright, x + 2 * step_x, np.nan)
-        y = np.where(bright, y + 2 * step_y, np.nan)
+        x = np.where(bright, x + 4 / 3 * step_x, np.nan)
+        y = np.where(bright, y + 4 / 3 * step_y, np.nan)
     far = ~(np.hypot(x - dx, y - dy) < reach)
     return tuple(np.where(far, np.nan, one).astype(np.float32) for one in (x - dx, y - dy))
