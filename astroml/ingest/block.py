@@ -12,6 +12,7 @@ from astroml.ingest import measure
 from astroml.ingest.adjust import adjust
 from astroml.ingest.align import Cutout, cut
 from astroml.ingest.centroid import centroid_offset
+from astroml.ingest.clock import Clock
 from astroml.ingest.files import Files, shared_files
 from astroml.ingest.planes import Pixels, read_exposures
 from astroml.ingest.reject import Reject, RejectedRow, unexpected
@@ -74,10 +75,11 @@ class Part:
 
 @dataclass
 class Done:
-    """What a worker hands back: how many rows it was told, and a part per cutout set."""
+    """What a worker hands back: how many rows it was told, a part per cutout set, what it spent."""
 
     count: int
     parts: dict[str, Part]
+    clock: Clock
 
 
 def read_block(job: Job) -> Done:
@@ -91,33 +93,45 @@ def read_block(job: Job) -> Done:
         for name in job.sets
     }
     names = [name for name in job.rows if name]
-    files = shared_files().refresh()
+    files, clock = shared_files().refresh(), Clock()
     for row in range(len(job.numbers)):
         if row in job.faults:
             continue
         told = {name: job.rows[name][row].item() for name in names}
         try:
-            found = _read(files, job, told)
+            with clock.step("read"):
+                found = _read(files, job, told)
         except Exception as fault:
             for fallen in lost.values():
                 fallen[row] = _reason(fault)
             continue
         for name, (size, scale) in job.sets.items():
             try:
-                cutouts[name][row] = cut(found, job.survey, told, size, scale)
+                with clock.step("align"):
+                    cutouts[name][row] = cut(found, job.survey, told, size, scale)
             except Exception as fault:
                 lost[name][row] = _reason(fault)
-    return Done(
-        len(job.numbers), {name: _part(job, name, cutouts[name], lost[name]) for name in job.sets}
-    )
+    clock.weigh("read")
+    parts = {name: _part(job, name, cutouts[name], lost[name], clock) for name in job.sets}
+    clock.weigh("measure")
+    return Done(len(job.numbers), parts, clock)
 
 
 def _reason(fault: Exception) -> Reject:
     return fault if isinstance(fault, Reject) else unexpected("read", fault)
 
 
-def _part(job: Job, name: str, cutouts: dict[int, Cutout], lost: dict[int, Reject]) -> Part:
-    block, late = _finish(job, job.sets[name][1], cutouts)
+def _part(
+    job: Job, name: str, cutouts: dict[int, Cutout], lost: dict[int, Reject], clock: Clock
+) -> Part:
+    if cutouts:
+        with clock.step("align"):
+            stacked = _stack(job, list(cutouts.values()))
+        clock.weigh("align")
+        with clock.step("measure"):
+            block, late = _finish(job, job.sets[name][1], cutouts, *stacked)
+    else:
+        block, late = None, {}
     lost = lost | late
     rejects = [
         (
@@ -149,21 +163,24 @@ def _read(files: Files, job: Job, row: dict) -> dict[str, list[Pixels]]:
     return found
 
 
-def _finish(
-    job: Job, scale: float | None, cutouts: dict[int, Cutout]
-) -> tuple[dict | None, dict[int, Reject]]:
-    """Calibrate and measure what was read; return the store's block and who fell out."""
-    if not cutouts:
-        return None, {}
-    rows, made = np.array(list(cutouts)), list(cutouts.values())
+def _stack(job: Job, made: list[Cutout]) -> tuple:
+    """Return image, ivar and mask (n, band, y, x), calibrated, and which bands are absurd."""
     image = np.stack([one.image for one in made])
     mask = np.stack([one.mask for one in made])
     ivar = None
     if job.survey.layout.noise:
         ivar = np.stack([one.ivar for one in made])
     zero_point = np.stack([one.zero_point for one in made])
-    psf = np.stack([one.psf_fwhm for one in made]).astype(np.float32)
     absurd = measure.calibrate(image, ivar, mask, zero_point, job.survey)
+    return image, ivar, mask, absurd
+
+
+def _finish(
+    job: Job, scale: float | None, cutouts: dict[int, Cutout], image, ivar, mask, absurd
+) -> tuple[dict | None, dict[int, Reject]]:
+    """Measure what was calibrated; return the store's block and who fell out."""
+    rows, made = np.array(list(cutouts)), list(cutouts.values())
+    psf = np.stack([one.psf_fwhm for one in made]).astype(np.float32)
     fraction = measure.masked_fraction(mask)
     missing = fraction > job.settings.max_masked
     late = {

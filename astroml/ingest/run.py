@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from astroml import provenance
 from astroml.config import Ingest, Splits
 from astroml.errors import AstromlError
 from astroml.ingest.block import Part, read_block
+from astroml.ingest.clock import Clock
 from astroml.ingest.jobs import make_jobs, rows_in_order
 from astroml.ingest.manifest import fill_in, read_manifest
 from astroml.ingest.reject import RejectedRow, write_rejects
@@ -84,14 +85,20 @@ def ingest(
         name: _Sink(one, lost, _header(path, survey, settings, splits, name, chunk), straight)
         for name, one, lost in zip(sets, outs, lists)
     }
+    clock = Clock()
     with Progress(f"ingest {' '.join(sets)} {chunk}", len(rows)) as progress, ExitStack() as stack:
         for sink in sinks.values():
             stack.enter_context(sink.open())
         jobs = make_jobs(table, survey, settings, splits, folder, sets, rows)
-        for done in in_order(read_block, jobs, workers, scheduler):
-            for name, sink in sinks.items():
-                sink.take(done.parts[name])
+        results = stack.enter_context(closing(in_order(read_block, jobs, workers, scheduler)))
+        for done in results:
+            clock.add(done.clock)
+            with clock.step("write"):
+                for name, sink in sinks.items():
+                    sink.take(done.parts[name])
+            clock.weigh("write")
             progress.advance(done.count)
+    print(f"time and memory per step: {clock}")
     for sink in sinks.values():
         _say(sink.out, progress, sink.stored, sink.lost)
     return sum(sink.stored for sink in sinks.values())
