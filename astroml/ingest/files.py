@@ -126,9 +126,10 @@ class Files:
         return self._opened(path).primary()
 
     def _opened(self, path: Path) -> _Opened:
-        if path not in self._open:
-            self._open[path] = _Opened(path)
-        self._open.move_to_end(path)
+        if path in self._open:
+            self._open.move_to_end(path)
+            return self._open[path]
+        self._open[path] = _Opened(path)
         while len(self._open) > 1 and (
             len(self._open) > self._keep
             or sum(one.kept for one in self._open.values()) > self._room

@@ -54,12 +54,18 @@ def calibrate(image, ivar, mask, zero_point, survey: Survey) -> np.ndarray:
         image *= unit.astype(np.float32)
         if ivar is not None:
             ivar /= (unit**2).astype(np.float32)
-    mask[~np.isfinite(image)] |= MASK["nodata"]
-    bright = np.abs(image) > BRIGHTEST
-    bright &= np.isfinite(image)
-    absurd = bright.mean(axis=(2, 3)) > ABSURD
-    mask[bright | absurd[:, :, None, None]] |= MASK["bad"]
-    constant = image.max(axis=(2, 3)) == image.min(axis=(2, 3))
+    # The extremes of a band tell whether its pixels need a closer look: NaN and infinities show.
+    highest, lowest = image.max(axis=(2, 3)), image.min(axis=(2, 3))
+    constant = highest == lowest
+    odd = ~((highest < BRIGHTEST) & (lowest > -BRIGHTEST))
+    absurd = np.zeros(odd.shape, bool)
+    if odd.any():
+        pixels, bits = image[odd], mask[odd]
+        bright = np.isfinite(pixels) & (np.abs(pixels) > BRIGHTEST)
+        absurd[odd] = bright.mean(axis=(1, 2)) > ABSURD
+        bits[~np.isfinite(pixels)] |= MASK["nodata"]
+        bits[bright | absurd[odd][:, None, None]] |= MASK["bad"]
+        mask[odd] = bits
     mask[constant] |= MASK["nodata"]
     if ivar is not None:
         sky = [band.sigma * njy_per_unit(band.zero_point) for band in survey.bands.values()]
@@ -123,13 +129,28 @@ def _clipped(planes: np.ndarray, good: np.ndarray) -> tuple[np.ndarray, np.ndarr
         median = values[rows, first + count // 2]
         with np.errstate(invalid="ignore"):
             sigma = median - values[rows, first + (count * 0.15866).astype(int)]
-            high, low = (median + 3 * sigma)[:, None], (median - 4 * sigma)[:, None]
-            ends = (values <= high).sum(axis=1), (values < low).sum(axis=1)
+            ends = (
+                _below(values, np.nextafter(median + 3 * sigma, np.float32(np.inf))),
+                _below(values, median - 4 * sigma),
+            )
         if (ends[0] == last).all() and (ends[1] == first).all():
             break
         last, first = np.minimum(last, ends[0]), ends[1]
         last = np.maximum(last, first + 1)
     return np.where(few, np.nan, sigma), np.where(few, np.nan, median)
+
+
+def _below(values: np.ndarray, limit: np.ndarray) -> np.ndarray:
+    """Return how many values of each sorted row (n, k) are below the row's limit (n,)."""
+    rows = np.arange(len(values))
+    low, high = np.zeros(len(values), int), np.full(len(values), values.shape[1])
+    for _ in range(values.shape[1].bit_length()):
+        middle = (low + high) // 2
+        found = values[rows, np.minimum(middle, values.shape[1] - 1)] < limit
+        open_ = low < high
+        low = np.where(open_ & found, middle + 1, low)
+        high = np.where(open_ & ~found, middle, high)
+    return low
 
 
 def masked_fraction(mask: np.ndarray) -> np.ndarray:

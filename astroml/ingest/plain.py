@@ -210,11 +210,11 @@ class PlainFile:
         """Look at the next HDU."""
         header, start = self._header(self._next)
         self.primary = self.primary or header
+        if type(axes := header.get("NAXIS", 0)) is not int or not 0 <= axes <= MOST_AXES:
+            raise Broken(f"its header says NAXIS = {axes}, expected 0 to {MOST_AXES}")
         kind = header.get("XTENSION", "IMAGE" if not self._hdus else None)
         if kind not in ("IMAGE", "BINTABLE", "TABLE") or header.get("BITPIX") not in TYPES:
             raise Unusual
-        if type(axes := header.get("NAXIS", 0)) is not int or not 0 <= axes <= MOST_AXES:
-            raise Broken(f"its header says NAXIS = {axes}, expected 0 to {MOST_AXES}")
         sides = [header.get(f"NAXIS{n}") for n in range(axes, 0, -1)]
         if any(type(side) is not int or side < 0 for side in sides):
             raise Unusual

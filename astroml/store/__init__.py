@@ -6,6 +6,7 @@ from astroml.store.layout import (
     MASK,
     SPLITS,
     Header,
+    quality_columns,
 )
 from astroml.store.reader import Store, open_store
 from astroml.store.splits import assign_splits
@@ -20,6 +21,7 @@ __all__ = [
     "Store",
     "assign_splits",
     "open_store",
+    "quality_columns",
     "shard_writer",
     "write_shard",
 ]
