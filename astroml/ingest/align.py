@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -161,6 +162,11 @@ def shift(one: Pixels, other: Pixels) -> tuple[int, int] | None:
         raise Reject("align", lost.file, "a band without WCS beside bands that have one")
     if one.wcs is other.wcs:
         return 0, 0
+    tangent = isinstance(one.wcs, Tan) and isinstance(other.wcs, Tan)
+    if tangent and one.wcs.pole == other.wcs.pole and one.wcs.matrix == other.wcs.matrix:
+        x, y = (there - here for here, there in zip(one.wcs.origin, other.wcs.origin))
+        near = math.hypot(x - round(x), y - round(y)) < SAME
+        return (round(x), round(y)) if near else None
     offset = _corner_offsets(one, other)
     whole = np.round(np.median(offset, axis=1))
     if not np.isfinite(offset).all() or np.hypot(*(offset.T - whole).T).max() >= SAME:
@@ -171,9 +177,6 @@ def shift(one: Pixels, other: Pixels) -> tuple[int, int] | None:
 def _corner_offsets(one: Pixels, other: Pixels) -> np.ndarray:
     """Return how far, px, the corners of one band move in the other, (2, 4)."""
     mine, theirs = one.wcs, other.wcs
-    tangent = isinstance(mine, Tan) and isinstance(theirs, Tan)
-    if tangent and mine.pole == theirs.pole and mine.matrix == theirs.matrix:
-        return np.subtract(theirs.origin, mine.origin)[:, None] * np.ones(4)
     high, wide = one.image.shape
     x, y = np.array([0, wide - 1, 0, wide - 1]), np.array([0, 0, high - 1, high - 1])
     with warnings.catch_warnings():

@@ -16,6 +16,7 @@ from astroml.ingest.clock import Clock
 from astroml.ingest.files import Files, shared_files
 from astroml.ingest.planes import Pixels, read_exposures
 from astroml.ingest.reject import Reject, RejectedRow, unexpected
+from astroml.ingest.templates import layout_columns
 from astroml.store import FLAGS, MASK
 from astroml.survey import Survey, njy_per_unit
 
@@ -93,6 +94,10 @@ def read_block(job: Job) -> Done:
         for name in job.sets
     }
     names = [name for name in job.rows if name]
+    used = {
+        band: layout_columns(job.survey.layout, {band: facts})
+        for band, facts in job.survey.bands.items()
+    }
     files, clock = shared_files().refresh(), Clock()
     for row in range(len(job.numbers)):
         if row in job.faults:
@@ -100,7 +105,7 @@ def read_block(job: Job) -> Done:
         told = {name: job.rows[name][row].item() for name in names}
         try:
             with clock.step("read"):
-                found = _read(files, job, told)
+                found = _read(files, job, told, used)
         except Exception as fault:
             for fallen in lost.values():
                 fallen[row] = _reason(fault)
@@ -144,7 +149,7 @@ def _part(
     return Part(block, job.numbers[stored], rejects)
 
 
-def _read(files: Files, job: Job, row: dict) -> dict[str, list[Pixels]]:
+def _read(files: Files, job: Job, row: dict, used: dict[str, set[str]]) -> dict[str, list[Pixels]]:
     """Read the bands of one object, enough for all sets."""
     found, missing = {}, None
     native = job.survey.pixel_scale
@@ -153,7 +158,7 @@ def _read(files: Files, job: Job, row: dict) -> dict[str, list[Pixels]]:
     )
     for band in job.survey.bands:
         try:
-            found[band] = read_exposures(files, job.survey, band, job.root, row, needed)
+            found[band] = read_exposures(files, job.survey, band, job.root, row, needed, used[band])
         except Reject as fault:
             missing = missing or fault
             if job.settings.missing_bands == "reject":

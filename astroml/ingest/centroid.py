@@ -40,10 +40,15 @@ def centroid_offset(image, mask, sigma, dx, dy, scale: float) -> tuple[np.ndarra
     reach = int(np.ceil(4 * wide))
     first, last = max((side - 1) // 2 - reach, 0), min(side // 2 + reach + 1, side)
     part = np.s_[:, :, first:last, first:last]
-    weight = np.where(sigma > 0, sigma, np.inf)[:, :, None, None] ** -2.0
+    sigma = np.where(sigma > 0, sigma, np.inf).astype(float)
+    least = sigma.min(axis=1, keepdims=True)
+    with np.errstate(invalid="ignore"):
+        weight = np.where(np.isfinite(sigma), (least / sigma) ** 2, 0.0)[:, :, None, None]
     usable = (mask[part] & UNUSABLE) == 0
     light = (np.where(usable, image[part], 0) * weight).sum(axis=1)
-    error = np.sqrt((usable * weight).sum(axis=1))
+    error = (
+        np.sqrt((usable * weight).sum(axis=1)) * np.where(np.isfinite(least), least, 0)[..., None]
+    )
     axis = np.arange(first, last) - (side - 1) / 2
     x, y = np.array(dx, float), np.array(dy, float)
     for _ in range(STEPS):

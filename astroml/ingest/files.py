@@ -107,6 +107,7 @@ class Files:
         """Let go of the files that have changed on disk."""
         for path in [path for path, one in self._open.items() if one.changed()]:
             self._open.pop(path).close()
+        self._make_room()
         return self
 
     def image(self, path: Path, hdu: int | str) -> Image:
@@ -126,16 +127,19 @@ class Files:
         return self._opened(path).primary()
 
     def _opened(self, path: Path) -> _Opened:
-        if path in self._open:
-            self._open.move_to_end(path)
-            return self._open[path]
-        self._open[path] = _Opened(path)
+        if path not in self._open:
+            self._open[path] = _Opened(path)
+            self._make_room()
+        self._open.move_to_end(path)
+        return self._open[path]
+
+    def _make_room(self) -> None:
+        """Close the files that were not used for longest."""
         while len(self._open) > 1 and (
             len(self._open) > self._keep
             or sum(one.kept for one in self._open.values()) > self._room
         ):
             self._open.popitem(last=False)[1].close()
-        return self._open[path]
 
 
 @cache
@@ -254,6 +258,9 @@ def _find(path: Path, hdus: fits.HDUList, hdu: int | str, kept: dict) -> Image:
                 raise Reject("read", path, f"no HDU {hdu}; HDU {n} is damaged") from None
             check_length(path, n, one, bool(getattr(hdus._file, "compression", None)))
         names = ", ".join(one.name or str(n) for n, one in enumerate(hdus))
+        if not getattr(hdus._file, "compression", None) and (left := _left_over(path, hdus)):
+            about = f"no HDU {hdu}; it has {names}, and {left} bytes behind them make no sense"
+            raise Reject("read", path, about) from None
         raise Absent("read", path, f"no HDU {hdu}; it has {names}") from None
     kinds = (fits.PrimaryHDU, fits.ImageHDU, fits.CompImageHDU)
     if not isinstance(found, kinds) or isinstance(found, fits.GroupsHDU) or len(found.shape) < 2:
@@ -277,6 +284,12 @@ def _find(path: Path, hdus: fits.HDUList, hdu: int | str, kept: dict) -> Image:
         return whole[where]
 
     return Image(path, f"HDU {hdu}", found.header, tuple(found.shape), pixels)
+
+
+def _left_over(path: Path, hdus: fits.HDUList) -> int:
+    """Return the bytes behind the last HDU that could be read."""
+    last = hdus[-1].fileinfo()
+    return max(os.path.getsize(path) - last["datLoc"] - last["datSpan"], 0)
 
 
 def _guarded(path: Path, name: str, work):

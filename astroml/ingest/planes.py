@@ -68,15 +68,23 @@ class Pixels:
 
 
 def read_exposures(
-    files: Files, survey: Survey, band: str, root: Path, row: dict, size: int
+    files: Files,
+    survey: Survey,
+    band: str,
+    root: Path,
+    row: dict,
+    size: int,
+    used: set[str] | None = None,
 ) -> list[Pixels]:
     """Read every file of one band of one object: one, or exposures and tiles to be combined.
 
-    Files that show nothing of the cutout are left out, unless all do.
+    Files that show nothing of the cutout are left out, unless all do. ``used`` are the columns
+    that the layout names, if the caller knows them.
     """
-    facts = survey.bands[band]
+    if used is None:
+        used = layout_columns(survey.layout, {band: survey.bands[band]})
     try:
-        told = exposures(row, layout_columns(survey.layout, {band: facts}))
+        told = exposures(row, used)
     except ValueError as fault:
         raise Reject("manifest", "", str(fault)) from None
     if len(told) == 1:
