@@ -20,9 +20,9 @@ VERSIONS = {
     "ingest": 2,
     "train": 1,
     "inject": 1,
-    "infer": 1,
+    "infer": 2,
     "score": 1,
-    "catalog": 1,
+    "catalog": 2,
     "report": 1,
 }
 """Raised by hand when a stage's output changes, so that the workflow makes it anew."""
