@@ -81,10 +81,14 @@ def simulate(
 @app.command()
 def ingest(
     manifest: Annotated[Path, typer.Option(help="Table of objects.")],
-    out: Out,
-    rejects: Annotated[Path, typer.Option(help="Parquet table of what could not be stored.")],
+    out: Annotated[list[Path], typer.Option(help="What to write; once per set.")],
+    rejects: Annotated[
+        list[Path], typer.Option(help="Parquet table of what could not be stored; once per set.")
+    ],
     survey: SurveyName = "decals",
-    cutouts: Annotated[str, typer.Option("--set", help="Cutout set.")] = "galaxy",
+    cutouts: Annotated[
+        list[str], typer.Option("--set", help="Cutout set; several are cut from one reading.")
+    ] = ["galaxy"],  # noqa: B006
     root: Annotated[Path | None, typer.Option(help="Folder that file names start from.")] = None,
     chunk: Annotated[str, typer.Option(help="Part of the manifest: 'I/N', I from 0.")] = "0/1",
     splits: Annotated[str | None, typer.Option(help="Splits: '{key: value}'.")] = None,

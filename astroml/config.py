@@ -69,8 +69,21 @@ class Ingest(Strict):
 
     chunks: int = Field(4, ge=1, description="Parts the manifest is cut into, one job each.")
     bands: list[str] | None = Field(None, description="Bands to keep, in order. Empty: all.")
-    size: dict[str, int] = Field(
-        {"galaxy": 64}, description="Cutout side of each set, px of the survey's scale."
+    size: dict[str, int] = Field({"galaxy": 64}, description="Cutout side of each set, px.")
+    scale: dict[str, float | None] = Field(
+        {},
+        description="Pixel side of a set, arcsec, to resample to, north up and the object exactly "
+        "central. Empty: the survey's own pixels, none resampled that need not be.",
+    )
+    background: Literal["none", "median", "mesh"] = Field(
+        "none",
+        description="Sky to subtract from each cutout: none, the clipped median, or a smooth mesh.",
+    )
+    background_box: int = Field(32, ge=8, description="Side of the mesh's boxes, px.")
+    match_psf: float | None = Field(
+        None,
+        gt=0,
+        description="Common FWHM, arcsec, that bands of better seeing are blurred to. Empty: none.",
     )
     max_masked: float = Field(
         0.5, ge=0, le=1, description="Masked fraction above which a band counts as missing."

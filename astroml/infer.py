@@ -17,7 +17,7 @@ from astroml.nets.device import place, start
 from astroml.nets.forward import Forward, gather
 from astroml.progress import Progress
 from astroml.provenance import digest, replacing, stamp
-from astroml.store import FLAGS, Store, open_store
+from astroml.store import FLAGS, Store, open_store, quality_columns
 
 
 def infer(
@@ -41,7 +41,8 @@ def infer(
         What ``train`` wrote.
     out : Path
         Parquet file to write: ``object_id``, ``ra``, ``dec``, the task's columns, ``flags``,
-        ``weights`` and ``input`` (16 hex digits of the hash of the weights file and of the shard).
+        the store's quality columns, ``weights`` and ``input`` (16 hex digits of the hash of the
+        weights file and of the shard).
     settings : Infer
         Batch size and device.
     device : str
@@ -57,7 +58,8 @@ def infer(
     # Only what changes the rows: neither batch size nor device is told.
     facts = stamp("infer", {}, store.shards, task=task, weights=made_by)
     columns = tasks.load(task).COLUMNS
-    schema = schema_of(columns, store.objects["object_id"].dtype)
+    quality = quality_columns(store.objects, store.header.bands)
+    schema = schema_of(columns, store.objects["object_id"].dtype, quality)
     schema = schema.with_metadata({"astroml": json.dumps(facts, sort_keys=True)})
     began, count = time.monotonic(), 0
     with (
@@ -98,7 +100,8 @@ def score_rows(
     Returns
     -------
     dict
-        ``object_id``, ``ra``, ``dec``, the task's columns, ``flags``; any number of rows.
+        ``object_id``, ``ra``, ``dec``, the task's columns, ``flags``, the store's quality columns;
+        any number of rows.
     """
     parts = []
     for output in forward.over(store, which):
@@ -110,7 +113,8 @@ def score_rows(
     objects["flags"] = objects["flags"] | np.where(empty, FLAGS["no_data"], 0)
     rows = tasks.load(task).rows(output | {"calibration": card["calibration"]}, objects)
     where = rows_of(rows["object_id"], objects["object_id"])
-    shared = {name: objects[name][where] for name in ("ra", "dec", "flags")}
+    carried = ("ra", "dec", "flags", *quality_columns(objects, store.header.bands))
+    shared = {name: objects[name][where] for name in carried}
     return shared | rows
 
 
@@ -132,16 +136,17 @@ def rows_of(wanted: np.ndarray, ids: np.ndarray) -> np.ndarray:
     return order[np.searchsorted(ids[order], wanted)]
 
 
-def schema_of(columns: tuple[tasks.Column, ...], id_type: np.dtype) -> pa.Schema:
+def schema_of(
+    columns: tuple[tasks.Column, ...], id_type: np.dtype, quality: list[str]
+) -> pa.Schema:
     """Return the typed columns of a task's rows."""
     object_id = pa.int64() if id_type.kind in "iu" else pa.string()
     fields = [("object_id", object_id), ("ra", pa.float64()), ("dec", pa.float64())]
     for column in columns:
         kind = pa.string() if column.dtype == "str" else pa.from_numpy_dtype(column.dtype)
         fields.append((column.name, kind))
-    return pa.schema(
-        [*fields, ("flags", pa.int32()), ("weights", pa.string()), ("input", pa.string())]
-    )
+    fields += [("flags", pa.int32()), *((name, pa.float32()) for name in quality)]
+    return pa.schema([*fields, ("weights", pa.string()), ("input", pa.string())])
 
 
 def as_table(rows: dict, schema: pa.Schema) -> pa.Table:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import glob
 import hashlib
 import json
@@ -12,15 +13,16 @@ from typing import Any
 from pydantic import BaseModel
 
 from astroml import __version__
+from astroml.errors import AstromlError
 
 VERSIONS = {
     "simulate": 1,
-    "ingest": 1,
+    "ingest": 2,
     "train": 1,
     "inject": 1,
-    "infer": 1,
+    "infer": 2,
     "score": 1,
-    "catalog": 1,
+    "catalog": 2,
     "report": 1,
 }
 """Raised by hand when a stage's output changes, so that the workflow makes it anew."""
@@ -87,7 +89,13 @@ class replacing:
         self.part = self.path.with_name(f"{self.path.name}.{os.getpid()}.part")
 
     def __enter__(self) -> Path:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        folder = self.path.parent
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as fault:
+            raise self._told(fault) or fault from None
+        if not os.access(folder, os.W_OK):
+            raise AstromlError(f"{folder}: cannot be written to; choose another folder")
         return self.part
 
     def __exit__(self, kind, fault, trace) -> None:
@@ -97,3 +105,16 @@ class replacing:
                 left.unlink(missing_ok=True)
         else:
             self.part.unlink(missing_ok=True)
+            if told := self._told(fault):
+                raise told from None
+
+    def _told(self, fault: BaseException) -> AstromlError | None:
+        """Return what to tell the user of a fault of the disk; None of any other."""
+        if not isinstance(fault, OSError):
+            return None
+        if fault.errno in (errno.ENOSPC, errno.EDQUOT) or "No space left" in str(fault):
+            return AstromlError(f"{self.path}: the disk is full; free some space and rerun")
+        if fault.errno in (errno.EROFS, errno.EACCES, errno.ENOTDIR):
+            about = (fault.strerror or str(fault)).lower()
+            return AstromlError(f"{self.path}: cannot be written ({about}); choose another place")
+        return None

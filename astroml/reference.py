@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, NoneType, UnionType
 from typing import Any, Literal, Union, get_args, get_origin
@@ -14,7 +15,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from astroml import tasks
-from astroml.catalog.columns import all_columns
+from astroml.catalog.columns import QUALITY, QUALITY_PER_BAND, all_columns
 from astroml.config import config_model, submodel
 from astroml.provenance import replacing
 from astroml.store.layout import FLAG_MEANING, FLAGS
@@ -180,9 +181,21 @@ def catalogs_text() -> str:
     ]
     for name in tasks.names():
         lines += _catalog(name, tasks.load(name))
+    lines += _quality()
     lines += ["## Bits of `flags`", "", "| bit | name | meaning |", "|---|---|---|"]
     lines += [f"| {bit} | {name} | {clean(FLAG_MEANING[name])} |" for name, bit in FLAGS.items()]
     return "\n".join(lines) + "\n"
+
+
+def _quality() -> list[str]:
+    shared = [replace(one, name=f"{one.name}_<band>") for one in QUALITY_PER_BAND]
+    lines = ["## Quality", "", "In every catalog, behind `flags`, where ingest measured them.", ""]
+    lines += ["| column | type | unit | UCD | meaning |", "|---|---|---|---|---|"]
+    for column in (*QUALITY, *shared):
+        about = clean(column.description.format("`<band>`"))
+        cells = (f"`{column.name}`", column.dtype, column.unit, f"`{column.ucd}`", about)
+        lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, ""]
 
 
 def _catalog(name: str, task: ModuleType) -> list[str]:

@@ -41,6 +41,11 @@ def read_rows(paths) -> dict[str, np.ndarray]:
             parts.append(pq.ParquetFile(path).read())
         except pa.ArrowInvalid as fault:
             raise AstromlError(f"{path}: not a Parquet file that can be read ({fault})") from None
+        if len(parts) > 1 and not len(parts[-1]):
+            parts.pop()  # no row, so nothing told which quality columns there are
+            continue
+        if len(parts) > 1 and not len(parts[0]):
+            parts.pop(0)
         if odd := set(parts[-1].column_names) ^ set(parts[0].column_names):
             raise AstromlError(
                 f"{path}: columns {', '.join(sorted(odd))} differ from {paths[0]}; "

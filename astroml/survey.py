@@ -29,6 +29,12 @@ class Band(Strict):
     label: str | None = Field(
         None, description="What file names, HDU names and headers call the band, if not its key."
     )
+    plane: int | None = Field(
+        None, ge=0, description="Position in a cube whose header does not name its bands."
+    )
+    names: dict[str, str] = Field(
+        {}, description="Further names that this band fills into templates, such as its camera."
+    )
 
 
 class Psf(Strict):
@@ -42,8 +48,10 @@ class Psf(Strict):
 class Plane(Strict):
     """Where one kind of pixels lies in the survey's files.
 
-    ``file`` and ``hdu`` are templates: ``{band}`` is the band's label, any other name in braces a
-    column of the manifest.
+    ``file`` and ``hdu`` are templates: ``{band}`` is the band's label, any other name in braces one
+    of the band's ``names`` or a column of the manifest. Braces nest: ``{visit_{band}}`` is column
+    ``visit_g`` for band g. A cell such as ``a.fits;b.fits`` names several files, exposures of one
+    band or neighbouring tiles, which are combined.
     """
 
     file: str = Field("{file}", description="Path template, from the manifest's folder.")
@@ -53,6 +61,9 @@ class Plane(Strict):
         description="What a cube's first axis counts: bands (as the header's BANDS says, else the "
         "survey's order) or objects (numbered from 0 by the manifest's column 'index').",
     )
+    optional: bool = Field(
+        False, description="Whether the file or HDU may be absent or empty; never the image's."
+    )
 
 
 class Layout(Strict):
@@ -60,16 +71,68 @@ class Layout(Strict):
 
     image: Plane = Field(Plane(), description="Science pixels.")
     noise: Plane | None = Field(None, description="Noise of each pixel.")
-    noise_kind: Literal["ivar", "variance", "rms"] = Field("ivar", description="What noise holds.")
+    noise_kind: Literal["ivar", "variance", "rms", "weight"] = Field(
+        "ivar",
+        description="What noise holds; a weight is proportional to the inverse variance, and the "
+        "scatter of the background says by what factor.",
+    )
     mask: Plane | None = Field(None, description="Mask of each pixel.")
     mask_bits: dict[str, int] = Field(
         {},
         description="Value of the files' mask plane for each of our bits (bad, saturated, cosmic, "
         "edge, nodata, interpolated), several values added up. Empty: any value but 0 is bad.",
     )
+    mask_planes: dict[str, list[str]] = Field(
+        {},
+        description="Instead of values: names of bit planes, whose number the mask's header tells "
+        "in cards MP_<name>.",
+    )
+    mask_codes: dict[str, list[int]] = Field(
+        {}, description="Instead of bits: the mask plane's values, one reason per pixel."
+    )
     psf: Plane | None = Field(None, description="Image of the point spread function.")
     zero_point_key: str | None = Field(
         None, description="Header card with the zero point; absent, the band's own is used."
+    )
+    saturation_key: str | None = Field(
+        None, description="Header card with the value from which pixels are saturated."
+    )
+    psf_key: str | None = Field(
+        None, description="Header card with the seeing's FWHM, px; absent, the band's own is used."
+    )
+    exposure_key: str | None = Field(
+        None,
+        description="Header card with the exposure time, s, where pixels are counts and zero "
+        "points are of 1 count/s.",
+    )
+    pixel_columns: tuple[str, str] | None = Field(
+        None,
+        description="Columns of the manifest with the object's pixel x, y, where the files have no "
+        "WCS. The manifest then needs no ra and dec: both are 0 and flagged no_sky.",
+    )
+    pixel_origin: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Number of the first pixel's centre in these columns: 0, 1, or 0.5 where they "
+        "count from the pixel's edge.",
+    )
+    cosmic_sigma: float = Field(
+        0.0,
+        ge=0,
+        description="Pixels of one exposure that exceed all others by this many sigma are masked "
+        "as cosmic rays, needs noise and several files per band; 0: none.",
+    )
+    sky_in_files: bool = Field(
+        False,
+        description="Whether the files hold the light of the sky, as single exposures do: the "
+        "median of the background is then subtracted from each.",
+    )
+    same_object: float = Field(
+        0.0,
+        ge=0,
+        description="Rows of different files nearer than this, arcsec, are one object in two "
+        "tiles: the first is kept; 0: rows are told apart by object_id alone.",
     )
 
 

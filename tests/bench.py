@@ -12,6 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
+import bench_ingest
 from rich.console import Console
 from rich.table import Table
 
@@ -61,6 +62,10 @@ def main() -> None:
             table.add_row(
                 name, str(objects), f"{seconds:.1f}", f"{objects / seconds:.0f}", f"{memory:.0f}"
             )
+        parts = Path(folder) / "ingest"
+        parts.mkdir()
+        table.add_section()
+        bench_ingest.main(parts, table)
     Console().print(table)
 
 

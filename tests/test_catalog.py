@@ -57,6 +57,30 @@ def test_every_column_has_a_valid_ucd_unit_and_description(task):
         assert column.dtype == "str" or np.dtype(column.dtype)
 
 
+def test_quality_columns_keep_their_meaning(tmp_path):
+    """Those that a store has are told with unit and UCD; a part without rows may lack them."""
+    names = ["masked_fraction", "dx", "dy", "centroid_dx", "centroid_dy", "masked_VIS", "sky_g_2"]
+    measured = {name: pa.array(np.arange(6, dtype=np.float32)) for name in names}
+    empty = pa.table(make_rows()).slice(0, 0)
+    pq.write_table(empty, tmp_path / "0.parquet")
+    parts = [tmp_path / "0.parquet", write_rows(tmp_path / "1.parquet", make_rows() | measured)]
+    for suffix in ("parquet", "fits"):
+        write_catalog("lens", parts, [tmp_path / f"lens.{suffix}"])
+        table = Table.read(tmp_path / f"lens.{suffix}")
+        found = table.colnames
+        assert found[found.index("flags") + 1 : found.index("weights")] == names
+        for name in names:
+            np.testing.assert_array_equal(table[name], np.arange(6))
+            assert check_ucd(table[name].info.meta["ucd"], check_controlled_vocabulary=True)
+        assert table["dx"].unit == u.pix
+        assert table["masked_VIS"].info.description == "Masked part of band VIS, 0 to 1"
+        assert table["sky_g_2"].info.description == "Sky level of band g_2 in units of its noise"
+    lost = {name: values for name, values in measured.items() if name != "dx"}
+    other = write_rows(tmp_path / "2.parquet", make_rows(first=900) | lost)
+    with pytest.raises(AstromlError, match="missing dx"):
+        write_catalog("lens", [parts[1], other], [tmp_path / "x.parquet"])
+
+
 @pytest.mark.parametrize("suffix", ["parquet", "fits"])
 @pytest.mark.parametrize("text", [False, True])
 def test_astropy_gives_back_values_units_ucds_and_descriptions(tmp_path, suffix, text):

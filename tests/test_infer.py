@@ -147,6 +147,22 @@ def test_any_number_of_rows_finds_its_object():
     assert infer.rows_of(ids[:0], ids).tolist() == []
 
 
+def test_quality_of_the_store_travels_along(made, tmp_path):
+    def change(block):
+        n = len(block["objects"]["ra"])
+        block["objects"]["sky_r"] = np.arange(n, dtype=np.float32)
+        block["objects"]["masked_fraction"] = np.linspace(0, 1, n).astype(np.float32)
+        block["objects"]["sky_q"] = block["objects"]["mag"] = np.zeros(n, np.float32)
+
+    path = toy_store(tmp_path / "0.h5", n=45, change=change)
+    table = score(made, tmp_path / "rows.parquet", [path])
+    names = table.column_names
+    assert names[names.index("flags") + 1 : names.index("weights")] == ["masked_fraction", "sky_r"]
+    assert table["sky_r"].to_pylist() == list(range(45))
+    plain = score(made, tmp_path / "plain.parquet", [toy_store(tmp_path / "1.h5", n=45)])
+    assert table.select(plain.column_names[:-1]) == plain.select(plain.column_names[:-1])
+
+
 def test_store_that_does_not_fit_leaves_nothing_behind(made, tmp_path):
     store = toy_store(tmp_path / "0.h5", bands=("g", "r"))
     with pytest.raises(AstromlError, match="trained on other pixels"):

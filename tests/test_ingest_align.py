@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ingest_fits import SCALE, gaussian, survey, tan_header
 
-from astroml.ingest.align import cut, same_pixels
+from astroml.ingest import align
+from astroml.ingest.align import shift
 from astroml.ingest.planes import Pixels
 from astroml.ingest.reject import Reject
 from astroml.ingest.tan import General, Tan, sky_to_pixels
@@ -22,6 +23,10 @@ def pixels(image, header=None, mask=None) -> Pixels:
     wcs = None if header is None else sky_to_pixels(header)
     mask = np.zeros(image.shape, np.uint8) if mask is None else mask
     return Pixels(image, np.ones_like(image), mask, wcs, 22.5, 1.2, "a.fits")
+
+
+def cut(bands, *rest):
+    return align.cut({name: [one] for name, one in bands.items()}, *rest)
 
 
 def centroid(image) -> tuple[float, float]:
@@ -170,30 +175,42 @@ def test_masks_and_nan_move_with_the_pixels():
     mask[20, 30] = MASK["saturated"]
     bands = {
         "g": pixels(gaussian((64, 64), 31.5, 31.5), tan_header()),
-        "r": pixels(image, tan_header(x=33.5), mask),
+        "r": pixels(image, tan_header(x=33.3), mask),
     }
     found = cut(bands, survey("gr"), HERE, 64)
-    assert found.mask[1, 31, 38] == MASK["nodata"]
-    assert found.mask[1, 20, 28] == MASK["saturated"]
+    # Pixels 40 and 30 fall on 38.2 and 28.2: two pixels each have a share of them.
+    assert (found.mask[1, 31, 38:40] == MASK["nodata"]).all()
+    assert (found.mask[1, 20, 28:30] == MASK["saturated"]).all()
     assert (found.mask[1, :, 62:] == MASK["nodata"] | MASK["edge"]).all()
-    assert (found.mask[1] != 0).sum() == 2 + 2 * 64
+    assert (found.mask[1] != 0).sum() == 4 + 2 * 64
     assert np.isfinite(found.image).all()
+
+
+def test_bands_shifted_by_whole_pixels_are_not_resampled():
+    image = np.random.default_rng(0).normal(size=(64, 64)).astype(np.float32)
+    bands = {
+        "g": pixels(image, tan_header()),
+        "r": pixels(np.roll(image, (3, -2), (0, 1)), tan_header(x=29.5, y=34.5)),
+    }
+    found = cut(bands, survey("gr"), HERE, 48)
+    assert not found.aligned
+    np.testing.assert_array_equal(found.image[0], found.image[1])
 
 
 def test_what_counts_as_the_same_pixels():
     image = np.ones((64, 64), np.float32)
     one = pixels(image, tan_header())
-    assert same_pixels(one, pixels(image, tan_header(x=31.53)))
-    assert not same_pixels(one, pixels(image, tan_header(x=31.6)))
-    assert not same_pixels(one, pixels(image, tan_header(turn=0.2)))
-    assert not same_pixels(one, pixels(image[:63], tan_header()))
+    assert shift(one, pixels(image, tan_header(x=31.53))) == (0, 0)
+    assert shift(one, pixels(image, tan_header(x=31.6))) is None
+    assert shift(one, pixels(image, tan_header(turn=0.2))) is None
+    assert shift(one, pixels(image[:63], tan_header(x=28.5, y=33.5))) == (-3, 2)
     moved = WCS(tan_header()).pixel_to_world_values(100, 100)
-    assert same_pixels(one, pixels(image, tan_header(*map(float, moved), x=100, y=100)))
-    assert same_pixels(pixels(image), pixels(image))
+    assert shift(one, pixels(image, tan_header(*map(float, moved), x=100, y=100))) == (0, 0)
+    assert shift(pixels(image), pixels(image)) == (0, 0)
     with pytest.raises(Reject, match="different shapes"):
-        same_pixels(pixels(image), pixels(image[:63]))
+        shift(pixels(image), pixels(image[:63]))
     with pytest.raises(Reject, match="without WCS"):
-        same_pixels(one, pixels(image))
+        shift(one, pixels(image))
 
 
 def test_off_the_image_and_wrong_scale():

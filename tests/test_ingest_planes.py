@@ -6,10 +6,12 @@ from astropy.io import fits
 from ingest_fits import gaussian, sky, survey, tan_header, write_cube, write_image
 
 from astroml.errors import AstromlError
+from astroml.ingest.companions import inverse_variance, our_bits
 from astroml.ingest.files import Files
-from astroml.ingest.planes import check_columns, inverse_variance, our_bits, read_band
+from astroml.ingest.planes import read_band
 from astroml.ingest.psf import fwhm
 from astroml.ingest.reject import Reject
+from astroml.ingest.templates import check_columns
 from astroml.store import MASK
 from astroml.survey import Layout
 
@@ -70,7 +72,7 @@ def test_a_large_image_is_read_around_the_object(tmp_path, monkeypatch):
     monkeypatch.setattr("astroml.ingest.files.WHOLE", 1000)
     monkeypatch.setattr("astroml.ingest.plain.SMALL", 1000)
     found = band(survey("g", image={"file": "a.fits"}), "g", tmp_path, size=20)
-    assert found.image.shape == (53, 53)
+    assert found.image.shape == (63, 63)
     x, y = found.wcs.pixel(150.0, 2.0)
     assert found.image[round(y), round(x)] == big[250, 120]
     with pytest.raises(Reject, match="off the image of 200 x 300"):

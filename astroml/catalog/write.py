@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from astroml import __version__, tasks
-from astroml.catalog.columns import all_columns, arrow_type
+from astroml.catalog.columns import all_columns, arrow_type, quality
 from astroml.errors import AstromlError
 from astroml.provenance import replacing, stamp
 from astroml.tasks import Column
@@ -73,7 +73,7 @@ def gather(task: str, paths: list[Path]) -> tuple[pa.Table, tuple[Column, ...]]:
     """
     if not paths:
         raise AstromlError("no rows given; name the Parquet files that infer wrote")
-    columns = all_columns(task)
+    columns = all_columns(task, max(map(_names, paths), key=len))
     parts = [_read(path, columns) for path in paths]
     ids = {str(part.schema.field("object_id").type) for part in parts if len(part)}
     if len(ids) > 1:
@@ -90,6 +90,14 @@ def gather(task: str, paths: list[Path]) -> tuple[pa.Table, tuple[Column, ...]]:
     return table.combine_chunks(), columns
 
 
+def _names(path: Path) -> list[str]:
+    """Return the names of a file's columns; none if it cannot be read, which ``_read`` tells."""
+    try:
+        return pq.read_schema(path).names
+    except (OSError, pa.ArrowInvalid):
+        return []
+
+
 def _read(path: Path, columns: tuple[Column, ...]) -> pa.Table:
     """Read one file of rows and hold it against the columns."""
     if not path.is_file():
@@ -99,6 +107,9 @@ def _read(path: Path, columns: tuple[Column, ...]) -> pa.Table:
     except pa.ArrowInvalid as fault:
         raise AstromlError(f"{path}: not a Parquet file that can be read ({fault})") from None
     names = [column.name for column in columns]
+    if not len(table):  # no object, so nothing told which quality columns there are
+        for column in quality(set(names) - set(table.column_names)):
+            table = table.append_column(column.name, pa.array([], arrow_type(column)))
     lost = [name for name in names if name not in table.column_names]
     extra = [name for name in table.column_names if name not in names]
     if lost or extra:

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from astroml.ingest.planes import Pixels, off_image
+from astroml.ingest.combine import combine
+from astroml.ingest.planes import Pixels, off_image, on_image
 from astroml.ingest.reject import Reject
+from astroml.ingest.resample import SCALE_TOLERANCE, Planes, broadened, crop, resample
+from astroml.ingest.tan import Tan
 from astroml.store import MASK
 from astroml.survey import Survey
 
 SAME = 0.05
 """Bands share pixels where their maps from the sky differ by less at the corners, px."""
-
-SCALE_TOLERANCE = 0.02
-"""Largest relative difference between a file's pixel scale and the survey's."""
-
-PADDING = MASK["nodata"] | MASK["edge"]
-"""Mask of pixels beyond the image."""
 
 
 @dataclass
@@ -54,65 +52,105 @@ class Cutout:
     file: Path
 
 
-def cut(bands: dict[str, Pixels], survey: Survey, row: dict, size: int) -> Cutout:
-    """Align, centre, crop and pad the bands of one object.
+def cut(
+    bands: dict[str, list[Pixels]],
+    survey: Survey,
+    row: dict,
+    size: int,
+    scale: float | None = None,
+) -> Cutout:
+    """Align, centre, crop and pad the bands of one object; combine a band's files.
 
     Parameters
     ----------
     bands : dict
-        What was read, by band; missing bands are absent.
+        What was read, by band, one per file; missing bands are absent.
     survey : Survey
     row : dict
         The object's row of the manifest; ``ra`` and ``dec``, deg, decide the centre where there is
-        a WCS, the middle of the image where there is none.
+        a WCS, the layout's pixel columns or the middle of the image where there is none.
     size : int
         Side, px.
+    scale : float, optional
+        Pixel side, arcsec, to resample to, north up and the object exactly central. Default: the
+        files' own pixels, the object within half a pixel of the centre.
 
     Raises
     ------
     Reject
         If the bands cannot be brought together or the object is not on the image.
     """
-    reference = _reference(bands, survey)
-    shape = reference.image.shape
-    x, y = (shape[1] - 1) / 2, (shape[0] - 1) / 2
-    if reference.wcs:
-        x, y = reference.wcs.pixel(row["ra"], row["dec"])
-        if not (-0.5 <= x <= shape[1] - 0.5 and -0.5 <= y <= shape[0] - 0.5):
-            raise off_image(reference.file, row, x, y, shape)
-    left, bottom = _start(x, size), _start(y, size)
-    out = _empty(survey, size, any(one.ivar is not None for one in bands.values()))
-    aligned = False
+    reference, (x, y) = _reference(bands, survey, row)
+    middle, aligned = (size - 1) / 2, scale is not None
+    if scale is None:
+        left, bottom = _start(x, size), _start(y, size)
+        dx, dy = x - left - middle, y - bottom - middle
+    else:
+        target = _centred(row, middle, middle, scale)
+        dx = dy = 0.0
+    out = _empty(survey, size, survey.layout.noise is not None)
     for place, band in enumerate(survey.bands):
         if band not in bands:
             continue
-        pixels = bands[band]
-        if pixels is reference or same_pixels(reference, pixels):
-            planes = _crop(pixels, left, bottom, size)
-        else:
-            planes, aligned = _resample(pixels, reference, left, bottom, size), True
-        out.image[place], out.mask[place] = planes[0], planes[2]
-        if out.ivar is not None:
-            out.ivar[place] = planes[1]
-        out.zero_point[place], out.psf_fwhm[place] = pixels.zero_point, pixels.psf_fwhm
-    middle = (size - 1) / 2
-    out.dx, out.dy = x - left - middle, y - bottom - middle
-    out.aligned, out.file = aligned, reference.file
+        parts = []
+        for one in bands[band]:
+            offset = None if scale else shift(reference, one)
+            if offset is not None:
+                parts.append(crop(one, left + offset[0], bottom + offset[1], size))
+                continue
+            aligned, wcs = True, one.wcs or _centred(row, *one.at(row), survey.pixel_scale)
+            grid = target if scale else reference.wcs.cut(left, bottom)
+            parts.append(resample(one, wcs, grid, size))
+        planes, out.zero_point[place] = _together(bands[band], parts, survey)
+        out.image[place], out.mask[place] = planes.image, planes.mask
+        if planes.ivar is not None:
+            out.ivar[place] = planes.ivar
+        elif out.ivar is not None:
+            out.ivar[place] = _usual(survey, band, out.zero_point[place])
+        out.psf_fwhm[place] = np.mean([one.psf_fwhm for one in bands[band]])
+        if scale:
+            out.psf_fwhm[place] = broadened(
+                out.psf_fwhm[place], bands[band][0], survey.pixel_scale, scale
+            )
+    out.dx, out.dy, out.aligned, out.file = dx, dy, aligned, reference.file
     return out
 
 
-def same_pixels(one: Pixels, other: Pixels) -> bool:
-    """Say whether two bands show the same sky in the same pixels.
+def _usual(survey: Survey, band: str, zero_point: float) -> float:
+    """Return the survey's usual inverse variance, where an optional noise plane is not there."""
+    facts = survey.bands[band]
+    return float((facts.sigma * 10 ** (0.4 * (zero_point - facts.zero_point))) ** -2)
+
+
+def _together(files: list[Pixels], parts: list[Planes], survey: Survey) -> tuple[Planes, float]:
+    """Return the planes of one band, and their zero point."""
+    zero_point = files[0].zero_point
+    if len(parts) == 1:
+        return parts[0], zero_point
+    units = [10 ** (0.4 * (zero_point - one.zero_point)) for one in files]
+    parts = [part.times(unit) for part, unit in zip(parts, units)]
+    return combine(parts, survey.layout.cosmic_sigma), zero_point
+
+
+def shift(one: Pixels, other: Pixels) -> tuple[int, int] | None:
+    """Say by how many whole pixels (x, y) two bands or tiles are shifted.
+
+    Returns
+    -------
+    tuple of int or None
+        What to add to a pixel of ``one`` to find the same sky in ``other``; None where their
+        pixels do not coincide.
 
     Raises
     ------
     Reject
-        If they do not, and one of them has no WCS to align it by.
+        If they differ in shape and have no WCS to align them by, or if only one has a WCS.
     """
-    same_shape = one.image.shape == other.image.shape
+    if one is other:
+        return 0, 0
     if one.wcs is None and other.wcs is None:
-        if same_shape:
-            return True
+        if one.image.shape == other.image.shape:
+            return 0, 0
         raise Reject(
             "align",
             other.file,
@@ -122,34 +160,62 @@ def same_pixels(one: Pixels, other: Pixels) -> bool:
     if one.wcs is None or other.wcs is None:
         lost = one if one.wcs is None else other
         raise Reject("align", lost.file, "a band without WCS beside bands that have one")
-    if one.wcs is other.wcs or one.wcs == other.wcs:
-        return same_shape
-    return same_shape and _corner_distance(one, other) < SAME
+    if one.wcs is other.wcs:
+        return 0, 0
+    tangent = isinstance(one.wcs, Tan) and isinstance(other.wcs, Tan)
+    if tangent and one.wcs.pole == other.wcs.pole and one.wcs.matrix == other.wcs.matrix:
+        x, y = (there - here for here, there in zip(one.wcs.origin, other.wcs.origin))
+        near = math.hypot(x - round(x), y - round(y)) < SAME
+        return (round(x), round(y)) if near else None
+    offset = _corner_offsets(one, other)
+    whole = np.round(np.median(offset, axis=1))
+    if not np.isfinite(offset).all() or np.hypot(*(offset.T - whole).T).max() >= SAME:
+        return None
+    return int(whole[0]), int(whole[1])
 
 
-def _corner_distance(one: Pixels, other: Pixels) -> float:
-    """Return how far apart, px, the corners of one band fall in the other."""
+def _corner_offsets(one: Pixels, other: Pixels) -> np.ndarray:
+    """Return how far, px, the corners of one band move in the other, (2, 4)."""
+    mine, theirs = one.wcs, other.wcs
     high, wide = one.image.shape
     x, y = np.array([0, wide - 1, 0, wide - 1]), np.array([0, 0, high - 1, high - 1])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        there = other.wcs.wcs.world_to_pixel(one.wcs.wcs.pixel_to_world(x, y))
-    distance = np.hypot(there[0] - x, there[1] - y).max()
-    return float(distance) if np.isfinite(distance) else np.inf
+        there = theirs.wcs.world_to_pixel(mine.wcs.pixel_to_world(x, y))
+    return np.array([there[0] - x, there[1] - y])
 
 
-def _reference(bands: dict[str, Pixels], survey: Survey) -> Pixels:
-    """Return the band that the others are aligned to: the first with the survey's scale."""
-    for pixels in bands.values():
+def _reference(
+    bands: dict[str, list[Pixels]], survey: Survey, row: dict
+) -> tuple[Pixels, tuple[float, float]]:
+    """Return the image that the others are aligned to, and the object's place on it.
+
+    It is the first with the survey's scale that shows the object.
+    """
+    several = [one for parts in bands.values() for one in parts]
+    beside = None
+    for pixels in several:
         ratio = pixels.wcs.scale / survey.pixel_scale if pixels.wcs else 1.0
-        if abs(ratio - 1) <= SCALE_TOLERANCE:
-            return pixels
+        if abs(ratio - 1) > SCALE_TOLERANCE:
+            continue
+        place = pixels.at(row)
+        if on_image(*place, pixels.image.shape):
+            return pixels, place
+        beside = beside or off_image(pixels.file, row, *place, pixels.image.shape)
+    if beside:
+        raise beside
     raise Reject(
         "align",
-        pixels.file,
-        f"its pixels are {pixels.wcs.scale:.4g} arcsec, those of survey {survey.name} "
+        several[-1].file,
+        f"its pixels are {several[-1].wcs.scale:.4g} arcsec, those of survey {survey.name} "
         f"{survey.pixel_scale:.4g}",
     )
+
+
+def _centred(row: dict, x: float, y: float, scale: float) -> Tan:
+    """Return a north-up map with the object on pixel (x, y)."""
+    step = scale / 3600
+    return Tan((row["ra"], row["dec"]), (x, y), (-step, 0.0, 0.0, step))
 
 
 def _start(position: float, size: int) -> int:
@@ -173,64 +239,3 @@ def _empty(survey: Survey, size: int, with_ivar: bool) -> Cutout:
         aligned=False,
         file=Path(),
     )
-
-
-def _crop(pixels: Pixels, left: int, bottom: int, size: int) -> tuple:
-    """Cut image, ivar and mask; what lies beyond the image is 0 and masked."""
-    high, wide = pixels.image.shape
-    if left == 0 and bottom == 0 and high == wide == size:
-        return pixels.image, 0 if pixels.ivar is None else pixels.ivar, pixels.mask
-    rows = slice(max(bottom, 0), min(bottom + size, high))
-    columns = slice(max(left, 0), min(left + size, wide))
-    inside = (
-        slice(rows.start - bottom, rows.stop - bottom),
-        slice(columns.start - left, columns.stop - left),
-    )
-    image, ivar = np.zeros((2, size, size), np.float32)
-    mask = np.full((size, size), PADDING, np.uint8)
-    image[inside], mask[inside] = pixels.image[rows, columns], pixels.mask[rows, columns]
-    if pixels.ivar is not None:
-        ivar[inside] = pixels.ivar[rows, columns]
-    return image, ivar, mask
-
-
-def _resample(pixels: Pixels, reference: Pixels, left: int, bottom: int, size: int) -> tuple:
-    """Resample image, ivar and mask onto the reference's grid, conserving flux.
-
-    Pixels of nearly the same size are interpolated (cubic, which keeps the seeing); others are
-    averaged over the new pixel. A mask bit is set where the pixels that have it weigh more than a
-    twentieth. Inverse variance is that of the nearest pixel; correlations are not recorded.
-    """
-    from reproject import reproject_adaptive, reproject_interp
-
-    target, shape = reference.wcs.cut(left, bottom).wcs, (size, size)
-    source = pixels.wcs.wcs
-    area = (reference.wcs.scale / pixels.wcs.scale) ** 2
-    lost = ~np.isfinite(pixels.image)
-    image = np.where(lost, 0, pixels.image).astype(float)
-    mask = np.where(lost, pixels.mask | MASK["nodata"], pixels.mask)
-    bits = np.array([(mask & bit) != 0 for bit in MASK.values()], float)
-    kinds = {"output_projection": target, "shape_out": shape}
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            if abs(area - 1) < 2 * SCALE_TOLERANCE:
-                found, inside = reproject_interp((image, source), order="bicubic", **kinds)
-                found = found * area
-            else:
-                found, inside = reproject_adaptive(
-                    (image, source), conserve_flux=True, boundary_mode="ignore", **kinds
-                )
-            weight = reproject_interp((bits, source), order="bilinear", **kinds)[0]
-            ivar = 0
-            if pixels.ivar is not None:
-                ivar = reproject_interp((pixels.ivar, source), order=0, **kinds)[0] / area**2
-    except Exception as fault:
-        about = f"{type(fault).__name__}: {fault}"[:200]
-        raise Reject("align", pixels.file, f"cannot be aligned ({about})") from None
-    out = np.zeros(shape, np.uint8)
-    for bit, share in zip(MASK.values(), weight):
-        out |= (np.nan_to_num(share) > 0.05).astype(np.uint8) * bit
-    beyond = (np.nan_to_num(inside) < 0.5) | ~np.isfinite(found)
-    out[beyond] |= PADDING
-    return np.where(beyond, 0, found), np.nan_to_num(np.where(beyond, 0, ivar)), out

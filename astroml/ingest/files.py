@@ -6,21 +6,25 @@ import os
 import stat
 import warnings
 from collections import OrderedDict
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 import numpy as np
 from astropy.io import fits
 
-from astroml.ingest.plain import PlainFile, Unusual
-from astroml.ingest.reject import Reject
+from astroml.ingest.limits import (
+    check_count,
+    check_length,
+    check_packing,
+    check_stream,
+    packing,
+)
+from astroml.ingest.plain import KEPT, PATIENCE, Broken, PlainFile, Unusual
+from astroml.ingest.reject import Absent, Reject
 from astroml.ingest.tan import sky_to_pixels
 
 WHOLE = 2**22
 """Images of at most so many pixels are read whole; of larger ones only the part that is needed."""
-
-LARGEST = 2**27
-"""Most pixels that are ever read at once, whatever a header claims."""
 
 
 class Image:
@@ -73,6 +77,7 @@ class Image:
             As the file has it, scaled; any byte order; not to be written to.
         """
         where = (rows, columns) if plane is None else (plane, rows, columns)
+        check_count(self.path, self.name, (rows.stop - rows.start) * (columns.stop - columns.start))
         return _guarded(self.path, self.name, lambda: self._pixels(where))
 
 
@@ -82,11 +87,13 @@ class Files:
     Parameters
     ----------
     keep : int
-        Files that stay open, with the pixels that were read whole.
+        Files that stay open at most.
+    room : int
+        Bytes of pixels that stay in memory at most, but for those of the file in use.
     """
 
-    def __init__(self, keep: int = 8):
-        self._keep = keep
+    def __init__(self, keep: int = 64, room: int = 2**30):
+        self._keep, self._room = keep, room
         self._open: OrderedDict[Path, _Opened] = OrderedDict()
 
     def __enter__(self) -> Files:
@@ -96,20 +103,49 @@ class Files:
         while self._open:
             self._open.popitem()[1].close()
 
+    def refresh(self) -> Files:
+        """Let go of the files that have changed on disk."""
+        for path in [path for path, one in self._open.items() if one.changed()]:
+            self._open.pop(path).close()
+        self._make_room()
+        return self
+
     def image(self, path: Path, hdu: int | str) -> Image:
         """Return an image HDU by number or name.
 
         Raises
         ------
-        Reject
+        Absent
             If there is no such file or HDU, or if it holds no image.
+        Reject
+            If the file is broken.
         """
+        return self._opened(path).image(hdu)
+
+    def primary(self, path: Path):
+        """Return the header of a file's first HDU."""
+        return self._opened(path).primary()
+
+    def _opened(self, path: Path) -> _Opened:
         if path not in self._open:
             self._open[path] = _Opened(path)
-            while len(self._open) > self._keep:
-                self._open.popitem(last=False)[1].close()
+            self._make_room()
         self._open.move_to_end(path)
-        return self._open[path].image(hdu)
+        return self._open[path]
+
+    def _make_room(self) -> None:
+        """Close the files that were not used for longest."""
+        while len(self._open) > 1 and (
+            len(self._open) > self._keep
+            or sum(one.kept for one in self._open.values()) > self._room
+        ):
+            self._open.popitem(last=False)[1].close()
+
+
+@cache
+def shared_files() -> Files:
+    """Return the files that all blocks of this process share: each is opened and read once."""
+    return Files()
 
 
 class _Opened:
@@ -120,11 +156,13 @@ class _Opened:
         self._images: dict[int | str, Image] = {}
         self._hdus: fits.HDUList | None = None
         self._plain: PlainFile | None = None
+        self._kept: dict[int | str, int] = {}
         size = _size(path)
+        self._state = _state(path)
         try:
             self._plain = PlainFile(path, size)
         except Unusual:
-            pass
+            check_packing(path)
         except OSError as fault:
             raise Reject("read", path, (fault.strerror or str(fault)).lower()) from None
 
@@ -133,6 +171,24 @@ class _Opened:
             self._plain.close()
         if self._hdus is not None:
             self._hdus.close()
+
+    def changed(self) -> bool:
+        try:
+            return _state(self.path) != self._state
+        except OSError:
+            return True
+
+    @property
+    def kept(self) -> int:
+        """Bytes of pixels in memory."""
+        return (self._plain.kept if self._plain else 0) + sum(self._kept.values())
+
+    def primary(self):
+        if self._plain and self._plain.primary is not None:
+            return self._plain.primary
+        if self._hdus is None:
+            self._hdus = _open(self.path)
+        return self._hdus[0].header
 
     def image(self, hdu: int | str) -> Image:
         if hdu not in self._images:
@@ -145,17 +201,29 @@ class _Opened:
                 found = self._plain.image(hdu)
                 found.check()
                 return Image(self.path, f"HDU {hdu}", found.header, found.shape, found.read)
+            except Broken as fault:
+                raise Reject("read", self.path, str(fault)) from None
             except Unusual:
                 pass
         if self._hdus is None:
             self._hdus = _open(self.path)
-        return _guarded(self.path, f"HDU {hdu}", lambda: _find(self.path, self._hdus, hdu))
+        return _guarded(
+            self.path, f"HDU {hdu}", lambda: _find(self.path, self._hdus, hdu, self._kept)
+        )
+
+
+def _state(path: Path) -> tuple:
+    """Return what changes when a file does."""
+    state = os.stat(path)
+    return state.st_mtime_ns, state.st_size, state.st_ino
 
 
 def _size(path: Path) -> int:
     """Return the bytes of an ordinary file that has some."""
     try:
         state = os.stat(path)
+    except FileNotFoundError as fault:
+        raise Absent("read", path, fault.strerror.lower()) from None
     except OSError as fault:
         raise Reject("read", path, (fault.strerror or str(fault)).lower()) from None
     except ValueError as fault:
@@ -170,52 +238,58 @@ def _size(path: Path) -> int:
 
 
 def _open(path: Path) -> fits.HDUList:
+    # astropy closes what it is given with the HDUs, but leaves open what it opens and cannot read.
+    source = path if packing(path) else open(path, "rb")  # noqa: SIM115
     try:
-        return _guarded(path, "", lambda: fits.open(path, memmap=False, lazy_load_hdus=True))
+        return _guarded(path, "", lambda: fits.open(source, memmap=False, lazy_load_hdus=True))
     except Reject as fault:
+        check_stream(path) if source is path else source.close()
         if "SIMPLE" in fault.reason:
             raise Reject("read", path, "not a FITS file") from None
         raise
 
 
-def _find(path: Path, hdus: fits.HDUList, hdu: int | str) -> Image:
+def _find(path: Path, hdus: fits.HDUList, hdu: int | str, kept: dict) -> Image:
     try:
         found = hdus[hdu]
     except (KeyError, IndexError):
         for n, one in enumerate(hdus):
-            _check_length(path, n, one, bool(getattr(hdus._file, "compression", None)))
+            if not hasattr(one, "fileinfo"):
+                raise Reject("read", path, f"no HDU {hdu}; HDU {n} is damaged") from None
+            check_length(path, n, one, bool(getattr(hdus._file, "compression", None)))
         names = ", ".join(one.name or str(n) for n, one in enumerate(hdus))
-        raise Reject("read", path, f"no HDU {hdu}; it has {names}") from None
+        if not getattr(hdus._file, "compression", None) and (left := _left_over(path, hdus)):
+            about = f"no HDU {hdu}; it has {names}, and {left} bytes behind them make no sense"
+            raise Reject("read", path, about) from None
+        raise Absent("read", path, f"no HDU {hdu}; it has {names}") from None
     kinds = (fits.PrimaryHDU, fits.ImageHDU, fits.CompImageHDU)
     if not isinstance(found, kinds) or isinstance(found, fits.GroupsHDU) or len(found.shape) < 2:
-        raise Reject("read", path, f"HDU {hdu} holds no image")
+        raise Absent("read", path, f"HDU {hdu} holds no image")
     if 0 in found.shape:
         raise Reject("read", path, f"HDU {hdu} holds no image: its shape is {found.shape}")
     packed = bool(getattr(hdus._file, "compression", None))
-    _check_length(path, hdu, found, packed)
+    check_length(path, hdu, found, packed)
+
+    size, reads = int(np.prod(found.shape, dtype=object)), 0
 
     def pixels(where: tuple) -> np.ndarray:
-        size = int(np.prod(found.shape, dtype=object))
-        if size > WHOLE and not packed:
+        nonlocal reads
+        reads += 1
+        few = reads <= PATIENCE or size * 4 > KEPT
+        if hdu not in kept and size > WHOLE and not packed and few:
             return np.asarray(found.section[where])
-        if size > LARGEST:
-            raise ValueError(f"claims {size} pixels, more than are ever read at once")
-        return found.data[where]
+        check_count(path, f"HDU {hdu}", size)
+        whole = found.data
+        kept[hdu] = whole.nbytes
+        return whole[where]
 
     return Image(path, f"HDU {hdu}", found.header, tuple(found.shape), pixels)
 
 
-def _check_length(path: Path, hdu: int | str, found, packed: bool) -> None:
-    """Refuse a header that promises more pixels than the file has bytes for."""
-    if packed or isinstance(found, fits.CompImageHDU):
-        return
-    promised, there = found.size, os.path.getsize(path) - found.fileinfo()["datLoc"]
-    if promised > there:
-        raise Reject(
-            "read",
-            path,
-            f"HDU {hdu} is cut off: found {there} bytes of pixels, expected {promised}",
-        )
+def _left_over(path: Path, hdus: fits.HDUList) -> int:
+    """Return the bytes behind the last HDU that could be read."""
+    last = hdus[-1].fileinfo()
+    return max(os.path.getsize(path) - last["datLoc"] - last["datSpan"], 0)
 
 
 def _guarded(path: Path, name: str, work):

@@ -20,7 +20,7 @@ from astroml.errors import AstromlError
 REQUIRED = ("object_id", "ra", "dec")
 """Columns that every manifest has."""
 
-OWN = ("flags", "split", "dx", "dy", "masked_fraction")
+OWN = ("flags", "split", "dx", "dy", "masked_fraction", "centroid_dx", "centroid_dy")
 """Object columns that ingest writes itself."""
 
 FORMATS = (".csv", ".ecsv", ".fits", ".fit", ".fits.gz", ".parquet", ".pq")
@@ -43,12 +43,15 @@ class Manifest:
         ``object_id`` as text; empty where the table gives none.
     faults : dict
         row -> reason, of the rows that cannot be used.
+    placeless : bool
+        Whether the table gives no sky positions; ``ra`` and ``dec`` are then 0.
     """
 
     path: Path
     columns: dict[str, np.ndarray]
     ids: np.ndarray
     faults: dict[int, str] = field(default_factory=dict)
+    placeless: bool = False
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -58,7 +61,7 @@ class Manifest:
         return {name: values[which] for name, values in self.columns.items()}
 
 
-def read_manifest(path: str | Path) -> Manifest:
+def read_manifest(path: str | Path, sky: bool = True) -> Manifest:
     """Read and check a manifest.
 
     Parameters
@@ -67,6 +70,8 @@ def read_manifest(path: str | Path) -> Manifest:
         CSV, ECSV, FITS or Parquet table with ``object_id`` (integers or text), ``ra`` and ``dec``
         (deg), optional ``ebv`` (mag, 0 where absent), ``group``, labels, and what the survey's file
         names need.
+    sky : bool
+        Whether it must hold ``ra`` and ``dec``.
 
     Raises
     ------
@@ -75,6 +80,9 @@ def read_manifest(path: str | Path) -> Manifest:
     """
     path = Path(path)
     columns = _read_table(path)
+    placeless = not sky and "object_id" in columns and not {"ra", "dec"} & set(columns)
+    if placeless:
+        columns |= {name: np.zeros(len(columns["object_id"])) for name in ("ra", "dec")}
     for name in REQUIRED:
         if name not in columns:
             raise AstromlError(f"{path}: no column {name!r}; {hint(name, columns)}")
@@ -87,7 +95,7 @@ def read_manifest(path: str | Path) -> Manifest:
     faults: dict[int, str] = {}
     _check_numbers(columns, len(ids), faults)
     _check_unique(ids, faults)
-    return Manifest(path, columns, ids, dict(sorted(faults.items())))
+    return Manifest(path, columns, ids, dict(sorted(faults.items())), placeless)
 
 
 def hint(name: str, known) -> str:

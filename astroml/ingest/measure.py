@@ -21,7 +21,14 @@ CORE = 2.0
 """Radius, arcsec, within which a saturated pixel is flagged."""
 
 
-def calibrate(image, ivar, mask, zero_point, survey: Survey) -> None:
+BRIGHTEST = 1e15
+"""No pixel of the sky holds so many nJy: Sirius in one pixel would not."""
+
+ABSURD = 0.01
+"""Share of such pixels from which a whole band is disbelieved."""
+
+
+def calibrate(image, ivar, mask, zero_point, survey: Survey) -> np.ndarray:
     """Turn fluxes into nJy and mask what is no measurement, in place.
 
     Parameters
@@ -32,18 +39,33 @@ def calibrate(image, ivar, mask, zero_point, survey: Survey) -> None:
         In the same units; afterwards 1/nJy^2, and 0 in every unusable pixel.
     mask : (n, band, y, x) uint8 array
         Bits of ``store.MASK``; NaN, infinite and weightless pixels become ``nodata``, constant
-        bands too, and pixels with absurd noise ``bad``.
+        bands too, and pixels with absurd noise or flux ``bad``.
     zero_point : (n, band) array
         AB magnitude of one unit.
     survey : Survey
+
+    Returns
+    -------
+    (n, band) bool array
+        Bands that cannot be believed, as of a file in the wrong byte order; all ``bad``.
     """
     unit = njy_per_unit(np.asarray(zero_point))[:, :, None, None]
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         image *= unit.astype(np.float32)
         if ivar is not None:
             ivar /= (unit**2).astype(np.float32)
-    mask[~np.isfinite(image)] |= MASK["nodata"]
-    constant = image.max(axis=(2, 3)) == image.min(axis=(2, 3))
+    # The extremes of a band tell whether its pixels need a closer look: NaN and infinities show.
+    highest, lowest = image.max(axis=(2, 3)), image.min(axis=(2, 3))
+    constant = highest == lowest
+    odd = ~((highest < BRIGHTEST) & (lowest > -BRIGHTEST))
+    absurd = np.zeros(odd.shape, bool)
+    if odd.any():
+        pixels, bits = image[odd], mask[odd]
+        bright = np.isfinite(pixels) & (np.abs(pixels) > BRIGHTEST)
+        absurd[odd] = bright.mean(axis=(1, 2)) > ABSURD
+        bits[~np.isfinite(pixels)] |= MASK["nodata"]
+        bits[bright | absurd[odd][:, None, None]] |= MASK["bad"]
+        mask[odd] = bits
     mask[constant] |= MASK["nodata"]
     if ivar is not None:
         sky = [band.sigma * njy_per_unit(band.zero_point) for band in survey.bands.values()]
@@ -54,6 +76,7 @@ def calibrate(image, ivar, mask, zero_point, survey: Survey) -> None:
     image[unusable] = 0
     if ivar is not None:
         ivar[unusable] = 0
+    return absurd
 
 
 def sky_noise(image: np.ndarray, usable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -106,13 +129,28 @@ def _clipped(planes: np.ndarray, good: np.ndarray) -> tuple[np.ndarray, np.ndarr
         median = values[rows, first + count // 2]
         with np.errstate(invalid="ignore"):
             sigma = median - values[rows, first + (count * 0.15866).astype(int)]
-            high, low = (median + 3 * sigma)[:, None], (median - 4 * sigma)[:, None]
-            ends = (values <= high).sum(axis=1), (values < low).sum(axis=1)
+            ends = (
+                _below(values, np.nextafter(median + 3 * sigma, np.float32(np.inf))),
+                _below(values, median - 4 * sigma),
+            )
         if (ends[0] == last).all() and (ends[1] == first).all():
             break
         last, first = np.minimum(last, ends[0]), ends[1]
         last = np.maximum(last, first + 1)
     return np.where(few, np.nan, sigma), np.where(few, np.nan, median)
+
+
+def _below(values: np.ndarray, limit: np.ndarray) -> np.ndarray:
+    """Return how many values of each sorted row (n, k) are below the row's limit (n,)."""
+    rows = np.arange(len(values))
+    low, high = np.zeros(len(values), int), np.full(len(values), values.shape[1])
+    for _ in range(values.shape[1].bit_length()):
+        middle = (low + high) // 2
+        found = values[rows, np.minimum(middle, values.shape[1] - 1)] < limit
+        open_ = low < high
+        low = np.where(open_ & found, middle + 1, low)
+        high = np.where(open_ & ~found, middle, high)
+    return low
 
 
 def masked_fraction(mask: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ reads those and nothing else; whatever it does not know it leaves to astropy (``
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,25 @@ BLOCK = 2880
 SMALL = 2**23
 """Files of at most so many bytes are read at once."""
 
+WIDEST = 2**27
+"""Most pixels of whole rows that are read for a part of them."""
+
+KEPT = 2**29
+"""Largest plane that is kept in memory, bytes."""
+
+PATIENCE = 3
+"""Rectangles read from one large plane before it is read whole and kept."""
+
 LONGEST = 1000 * BLOCK
 """Longest header that is looked through, bytes."""
 
 TYPES = {8: ">u1", 16: ">i2", 32: ">i4", 64: ">i8", -32: ">f4", -64: ">f8"}
 """BITPIX -> numpy dtype."""
+
+NO_END = f"its header has no END card within {LONGEST // 1000} kB"
+
+MOST_AXES = 999
+"""Most axes that the standard allows."""
 
 SCALED = (b"BSCALE  ", b"BZERO   ", b"BLANK   ", b"GROUPS  ", b"ZIMAGE  ", b"INHERIT ")
 """Cards that make an HDU more than plain."""
@@ -31,6 +46,10 @@ SCALED = (b"BSCALE  ", b"BZERO   ", b"BLANK   ", b"GROUPS  ", b"ZIMAGE  ", b"INH
 
 class Unusual(Exception):
     """The file is not plain; astropy will know."""
+
+
+class Broken(Exception):
+    """A header that nobody should try to follow; the message says why."""
 
 
 class Cards:
@@ -53,6 +72,8 @@ class Cards:
 
     def get(self, key: str, default=None):
         """Return the value of a card, ``default`` if it is not there."""
+        if len(key) > 8:
+            return self.full().get(key, default) if b"HIERARCH" in self._raw else default
         field = self._fields.get(key.ljust(8).encode())
         return default if field is None else _value(field)
 
@@ -72,10 +93,12 @@ class Source:
         self._file = open(path, "rb")  # noqa: SIM115, closed by ``close``
         self.size = size
         self._all = None
+        self.kept = 0
         if size <= SMALL:
             self._all = memoryview(self._file.read())
             self.size = len(self._all)
             self._file.close()
+            self.kept = self.size
 
     def bytes(self, start: int, count: int):
         """Return some bytes; Unusual if the file ends before."""
@@ -88,6 +111,10 @@ class Source:
             raise Unusual
         return found
 
+    def keep(self, count: int) -> None:
+        """Note that pixels are kept; those of a small file are anyway."""
+        self.kept += 0 if self._all is not None else count
+
     def close(self) -> None:
         """Let the file go."""
         self._file.close()
@@ -99,6 +126,7 @@ class PlainImage:
     def __init__(self, source: Source, header: Cards, shape: tuple[int, ...], start: int):
         self.header, self.shape = header, shape
         self._source, self._start = source, start
+        self._reads, self._kept = Counter(), {}
         self._dtype = np.dtype(TYPES[header["BITPIX"]])
 
     def check(self) -> None:
@@ -111,11 +139,23 @@ class PlainImage:
         """Return a rectangle (y, x): ``where`` is (rows, columns) or (plane, rows, columns)."""
         high, wide = self.shape[-2:]
         rows, columns = where[-2:]
+        if (rows.stop - rows.start) * wide > WIDEST:
+            raise ValueError(f"rows of {wide} pixels, more than are ever read at once")
         plane = where[0] if len(where) == 3 else 0
         first, count = (plane * high + rows.start) * wide, (rows.stop - rows.start) * wide
         size = self._dtype.itemsize
+        if plane in self._kept:
+            return self._kept[plane][rows, columns]
+        self._reads[plane] += 1
+        if self._reads[plane] > PATIENCE and size * high * wide <= KEPT:
+            first, count = plane * high * wide, high * wide
         raw = self._source.bytes(self._start + first * size, count * size)
-        return np.frombuffer(raw, self._dtype).reshape(-1, wide)[:, columns]
+        found = np.frombuffer(raw, self._dtype).reshape(-1, wide)
+        if len(found) < high:
+            return found[:, columns]
+        self._kept[plane] = found
+        self._source.keep(found.nbytes)
+        return found[rows, columns]
 
 
 class PlainFile:
@@ -136,6 +176,7 @@ class PlainFile:
     def __init__(self, path: Path, size: int):
         self._source = Source(path, size)
         self._hdus: list[PlainImage | None] = []
+        self.primary: Cards | None = None
         self._names: list[str] = []
         self._next = 0
         if size < BLOCK or bytes(self._source.bytes(0, 9)) != b"SIMPLE  =":
@@ -156,6 +197,11 @@ class PlainFile:
                 raise Unusual
             return found
 
+    @property
+    def kept(self) -> int:
+        """Bytes of pixels kept in memory."""
+        return self._source.kept
+
     def close(self) -> None:
         """Let the file go."""
         self._source.close()
@@ -163,14 +209,19 @@ class PlainFile:
     def _step(self) -> None:
         """Look at the next HDU."""
         header, start = self._header(self._next)
+        self.primary = self.primary or header
+        if type(axes := header.get("NAXIS", 0)) is not int or not 0 <= axes <= MOST_AXES:
+            raise Broken(f"its header says NAXIS = {axes}, expected 0 to {MOST_AXES}")
         kind = header.get("XTENSION", "IMAGE" if not self._hdus else None)
         if kind not in ("IMAGE", "BINTABLE", "TABLE") or header.get("BITPIX") not in TYPES:
             raise Unusual
-        sides = [header.get(f"NAXIS{n}") for n in range(header.get("NAXIS", 0), 0, -1)]
+        sides = [header.get(f"NAXIS{n}") for n in range(axes, 0, -1)]
         if any(type(side) is not int or side < 0 for side in sides):
             raise Unusual
-        count = int(np.prod(sides, dtype=object)) if sides else 0
         more = header.get("PCOUNT", 0), header.get("GCOUNT", 1)
+        if any(type(number) is not int or number < 0 for number in more):
+            raise Unusual
+        count = int(np.prod(sides, dtype=object)) if sides else 0
         size = abs(header["BITPIX"]) // 8 * more[1] * (more[0] + count)
         image = None
         if kind == "IMAGE" and more == (0, 1) and header.plain() and len(sides) in (2, 3) and count:
@@ -188,7 +239,7 @@ class PlainFile:
                 if block[at : at + 8] == b"END     ":
                     return Cards(raw + block[:at]), start + len(raw) + BLOCK
             raw += block
-        raise Unusual
+        raise Broken(NO_END)
 
 
 def _value(field: bytes):

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import string
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from astroml.errors import AstromlError
+from astroml.ingest.companions import inverse_variance, translate, weigh, without_sky
 from astroml.ingest.files import Files, Image
-from astroml.ingest.manifest import hint
 from astroml.ingest.psf import fwhm
-from astroml.ingest.reject import Reject
+from astroml.ingest.reject import Absent, Reject
 from astroml.ingest.tan import General, Tan
+from astroml.ingest.templates import exposures, fill, layout_columns
 from astroml.store import MASK
 from astroml.survey import Layout, Plane, Survey
 
@@ -41,6 +40,8 @@ class Pixels:
         arcsec.
     file : Path
         Where the image comes from.
+    place : tuple of float or None
+        The object's pixel (x, y); None: the WCS or else the middle of the image tells.
     """
 
     image: np.ndarray
@@ -50,37 +51,61 @@ class Pixels:
     zero_point: float
     psf_fwhm: float
     file: Path
+    place: tuple[float, float] | None = None
+
+    def at(self, row: dict) -> tuple[float, float]:
+        """Return the object's pixel (x, y); NaN if the WCS has none."""
+        if self.place is not None:
+            return self.place
+        if self.wcs:
+            return self.wcs.pixel(row["ra"], row["dec"])
+        return (self.image.shape[1] - 1) / 2, (self.image.shape[0] - 1) / 2
+
+    @property
+    def shows(self) -> bool:
+        """Whether the object's middle is among these pixels."""
+        return self.place is None or on_image(*self.place, self.image.shape)
 
 
-def layout_columns(layout: Layout) -> set[str]:
-    """Return the manifest columns that the layout's names and axes use."""
-    used = set()
-    for plane in (layout.image, layout.noise, layout.mask, layout.psf):
-        if plane is None:
-            continue
-        for template in (plane.file, str(plane.hdu)):
-            try:
-                fields = [part[1] for part in string.Formatter().parse(template) if part[1]]
-            except ValueError as fault:
-                raise AstromlError(f"layout: template {template!r}: {fault}") from None
-            used |= set(fields) - {"band"}
-        if plane.axis == "object":
-            used.add("index")
-    return used
+def read_exposures(
+    files: Files,
+    survey: Survey,
+    band: str,
+    root: Path,
+    row: dict,
+    size: int,
+    used: set[str] | None = None,
+) -> list[Pixels]:
+    """Read every file of one band of one object: one, or exposures and tiles to be combined.
+
+    Files that show nothing of the cutout are left out, unless all do. ``used`` are the columns
+    that the layout names, if the caller knows them.
+    """
+    if used is None:
+        used = layout_columns(survey.layout, {band: survey.bands[band]})
+    try:
+        told = exposures(row, used)
+    except ValueError as fault:
+        raise Reject("manifest", "", str(fault)) from None
+    if len(told) == 1:
+        return [read_band(files, survey, band, root, row, size)]
+    found, beside = [], None
+    for one in told:
+        try:
+            found.append(read_band(files, survey, band, root, one, size, alone=False))
+        except OffImage as fault:
+            beside = beside or fault
+    if not any(pixels.shows for pixels in found):
+        raise beside or OffImage(
+            "read", found[0].file, f"{found[0].file.name} and the others do not show the position"
+        )
+    return found
 
 
-def check_columns(layout: Layout, columns, where: str) -> None:
-    """Refuse a manifest without the columns that the layout needs."""
-    for name in sorted(layout_columns(layout)):
-        if name not in columns:
-            raise AstromlError(
-                f"{where}: no column {name!r}, which the survey's file layout needs; "
-                f"{hint(name, columns)}"
-            )
-
-
-def read_band(files: Files, survey: Survey, band: str, root: Path, row: dict, size: int) -> Pixels:
-    """Read the planes of one band of one object.
+def read_band(
+    files: Files, survey: Survey, band: str, root: Path, row: dict, size: int, alone: bool = True
+) -> Pixels:
+    """Read the planes of one band of one object from one file.
 
     Parameters
     ----------
@@ -93,7 +118,9 @@ def read_band(files: Files, survey: Survey, band: str, root: Path, row: dict, si
     row : dict
         The object's row of the manifest, plain Python values.
     size : int
-        Cutout side, px of the survey's scale; of large images no more than is needed is read.
+        Side of what is needed, px of the survey's scale; of large images no more is read.
+    alone : bool
+        Whether the object must lie on this image, as no other file shows it.
 
     Raises
     ------
@@ -102,73 +129,39 @@ def read_band(files: Files, survey: Survey, band: str, root: Path, row: dict, si
     """
     layout, facts = survey.layout, survey.bands[band]
     image, plane = _locate(files, layout.image, survey, band, root, row)
-    wcs = image.wcs
-    rows, columns = _window(image, wcs, row, size, survey.pixel_scale)
+    wcs = None if layout.pixel_columns else image.wcs
+    place = _place(image, wcs, layout, row)
+    rows, columns = _window(image, wcs, place, row, size, survey.pixel_scale, alone)
     pixels = np.asarray(image.read(plane, rows, columns))
     mask, ivar = np.zeros(pixels.shape, np.uint8), None
     if layout.mask:
         found = _companion(files, layout.mask, survey, band, root, row, image, rows, columns)
-        mask = our_bits(found, layout.mask_bits)
+        if found is not None:
+            mask = translate(*found, layout)
     if layout.noise:
         found = _companion(files, layout.noise, survey, band, root, row, image, rows, columns)
-        ivar = inverse_variance(found, layout.noise_kind)
+        if found is not None:
+            ivar = inverse_variance(found[0], layout.noise_kind)
     scale = wcs.scale if wcs else survey.pixel_scale
     width = facts.psf_fwhm
+    if layout.psf_key:
+        width = _card(image, files, layout.psf_key, width / scale, "pixels") * scale
     if layout.psf:
-        width = _psf_width(files, layout.psf, survey, band, root, row) * scale
+        width = _psf_width(files, layout.psf, survey, band, root, row, facts, scale)
     with np.errstate(over="ignore"):
         pixels = pixels.astype(np.float32)
+    if layout.saturation_key:
+        limit = _card(image, files, layout.saturation_key, np.inf, "counts", endless=True)
+        mask[pixels >= limit] |= MASK["saturated"]
+    if ivar is not None and layout.noise_kind == "weight":
+        ivar = weigh(pixels, ivar)
+    if layout.sky_in_files:
+        pixels = without_sky(pixels, mask, ivar)
     if wcs and (columns.start or rows.start):
         wcs = wcs.cut(columns.start or 0, rows.start or 0)
-    zero_point = _zero_point(image, layout.zero_point_key, facts.zero_point)
-    return Pixels(pixels, ivar, mask, wcs, zero_point, width, image.path)
-
-
-def our_bits(found: np.ndarray, bits: dict[str, int]) -> np.ndarray:
-    """Translate a survey's mask plane.
-
-    Parameters
-    ----------
-    found : (y, x) array
-        The file's mask: bits, or any value but 0 for a bad pixel.
-    bits : dict
-        Our name -> the file's value; empty: any value but 0 is bad.
-
-    Returns
-    -------
-    (y, x) uint8 array
-        Bits of ``store.MASK``.
-    """
-    lost = ~np.isfinite(found) if found.dtype.kind == "f" else np.zeros(found.shape, bool)
-    if not bits:
-        return ((found != 0) | lost).astype(np.uint8) * MASK["bad"]
-    values = np.where(lost, 0, found).astype(np.int64)
-    mask = lost.astype(np.uint8) * MASK["bad"]
-    for name, value in bits.items():
-        mask |= ((values & value) != 0).astype(np.uint8) * MASK[name]
-    return mask
-
-
-def inverse_variance(found: np.ndarray, kind: str) -> np.ndarray:
-    """Turn a noise plane into inverse variance.
-
-    Parameters
-    ----------
-    found : (y, x) array
-        Inverse variance, variance or rms, as ``kind`` says.
-    kind : {'ivar', 'variance', 'rms'}
-
-    Returns
-    -------
-    (y, x) float32 array
-        0 where the plane holds no positive finite number.
-    """
-    found = found.astype(np.float64)
-    usable = np.isfinite(found) & (found > 0)
-    found[~usable] = 1.0
-    with np.errstate(over="ignore", under="ignore"):
-        ivar = {"ivar": found, "variance": 1 / found, "rms": found**-2.0}[kind]
-        return np.where(usable & np.isfinite(ivar), ivar, 0).astype(np.float32)
+    place = place[0] - columns.start, place[1] - rows.start
+    zero_point = _zero_point(image, files, layout, facts.zero_point)
+    return Pixels(pixels, ivar, mask, wcs, zero_point, width, image.path, place)
 
 
 def _locate(
@@ -184,9 +177,9 @@ def _locate(
 
     Where the HDU does not name its bands, those of the ``science`` HDU count.
     """
-    names = row | {"band": survey.bands[band].label or band}
-    path = root / plane.file.format_map(names)
-    hdu = plane.hdu.format_map(names) if isinstance(plane.hdu, str) else plane.hdu
+    facts = survey.bands[band]
+    path = root / fill(plane.file, band, facts, row)
+    hdu = fill(plane.hdu, band, facts, row) if isinstance(plane.hdu, str) else plane.hdu
     image = files.image(path, hdu)
     if len(image.shape) == 2 and plane.axis != "object":
         return image, None
@@ -208,6 +201,11 @@ def _locate(
 
 def _band_place(image: Image, science: Image, survey: Survey, band: str) -> int:
     depth = image.shape[0]
+    told = survey.bands[band].plane
+    if told is not None:
+        if told < depth:
+            return told
+        raise Reject("read", image.path, f"{image.name} has {depth} planes, none at {told}")
     listed = _band_names(image.header, depth) or _band_names(science.header, depth)
     listed = listed or [one.label or key for key, one in survey.bands.items()]
     if len(listed) != depth:
@@ -243,57 +241,114 @@ def _object_place(image: Image, index) -> int:
     return place
 
 
-def _window(image: Image, wcs, row: dict, size: int, scale: float) -> tuple[slice, slice]:
+def _place(image: Image, wcs, layout: Layout, row: dict) -> tuple[float, float]:
+    """Return the object's pixel (x, y) of the whole image."""
+    if layout.pixel_columns:
+        try:
+            x, y = (float(row[name]) - layout.pixel_origin for name in layout.pixel_columns)
+        except ValueError:
+            x = y = np.nan
+        if not np.isfinite([x, y]).all():
+            raise Reject("manifest", "", f"no pixel position in {layout.pixel_columns}")
+        return x, y
+    if wcs:
+        return wcs.pixel(row["ra"], row["dec"])
+    return (image.shape[-1] - 1) / 2, (image.shape[-2] - 1) / 2
+
+
+def on_image(x: float, y: float, shape: tuple[int, int]) -> bool:
+    """Say whether a pixel position lies within an image of (y, x) pixels."""
+    return -0.5 <= x <= shape[1] - 0.5 and -0.5 <= y <= shape[0] - 0.5
+
+
+def _window(
+    image: Image, wcs, place, row: dict, size: int, scale: float, alone: bool
+) -> tuple[slice, slice]:
     """Return the rows and columns to read: all of a small image, the surroundings in a large."""
     high, wide = image.shape[-2:]
-    if image.small:
+    x, y = place
+    if image.small and alone:
         return slice(0, high), slice(0, wide)
-    x, y = wcs.pixel(row["ra"], row["dec"]) if wcs else ((wide - 1) / 2, (high - 1) / 2)
-    if not (-0.5 <= x <= wide - 0.5 and -0.5 <= y <= high - 0.5):
+    if not on_image(x, y, (high, wide)) and (alone or not np.isfinite([x, y]).all()):
         raise off_image(image.path, row, x, y, (high, wide))
-    reach = int(size / 2 * (scale / wcs.scale if wcs else 1)) + MARGIN
-    x, y = int(x), int(y)
-    return (
-        slice(max(y - reach, 0), min(y + reach + 1, high)),
-        slice(max(x - reach, 0), min(x + reach + 1, wide)),
-    )
+    reach = int(0.75 * size * (scale / wcs.scale if wcs else 1)) + MARGIN
+    x, y = int(np.floor(x)), int(np.floor(y))
+    rows = slice(max(y - reach, 0), max(min(y + reach + 1, high), 0))
+    columns = slice(max(x - reach, 0), max(min(x + reach + 1, wide), 0))
+    if rows.stop <= rows.start or columns.stop <= columns.start:
+        raise off_image(image.path, row, x, y, (high, wide))
+    return (slice(0, high), slice(0, wide)) if image.small else (rows, columns)
 
 
-def off_image(path: Path, row: dict, x: float, y: float, shape: tuple[int, int]) -> Reject:
+class OffImage(Reject):
+    """The object is not on the image; another file may show it."""
+
+
+def off_image(path: Path, row: dict, x: float, y: float, shape: tuple[int, int]) -> OffImage:
     """Return the reason for an object that lies beside its image."""
-    return Reject(
-        "read",
-        path,
-        f"the position {row['ra']:.5f} {row['dec']:+.5f} falls on pixel ({x:.0f}, {y:.0f}), "
-        f"off the image of {shape[1]} x {shape[0]} pixels",
+    where = f"pixel ({x:.0f}, {y:.0f}), off the image of {shape[1]} x {shape[0]} pixels"
+    return OffImage(
+        "read", path, f"the position {row['ra']:.5f} {row['dec']:+.5f} falls on {where}"
     )
 
 
-def _companion(files, plane, survey, band, root, row, image: Image, rows, columns) -> np.ndarray:
-    """Read the same rectangle of a plane that goes with the image."""
-    found, place = _locate(files, plane, survey, band, root, row, image)
+def _companion(files, plane, survey, band, root, row, image: Image, rows, columns):
+    """Read the same rectangle of a plane that goes with the image, and its header.
+
+    None if the plane is optional and its file or HDU is absent or holds nothing.
+    """
+    try:
+        found, place = _locate(files, plane, survey, band, root, row, image)
+    except Absent:
+        if plane.optional:
+            return None
+        raise
     if found.shape[-2:] != image.shape[-2:]:
         raise Reject(
             "read",
             found.path,
             f"{found.name} is {found.shape[-2:]} pixels, its image {image.shape[-2:]}",
         )
-    return found.read(place, rows, columns)
+    return found.read(place, rows, columns), found.header
 
 
-def _psf_width(files, plane: Plane, survey: Survey, band: str, root: Path, row: dict) -> float:
-    """Return the FWHM, px, of this band's PSF image; each is measured once."""
-    found, place = _locate(files, plane, survey, band, root, row)
+def _psf_width(files, plane: Plane, survey: Survey, band, root, row, facts, scale) -> float:
+    """Return the FWHM, arcsec, of this band's PSF image; each is measured once."""
+    try:
+        found, place = _locate(files, plane, survey, band, root, row)
+    except Absent:
+        if plane.optional:
+            return facts.psf_fwhm
+        raise
     if place not in found.measured:
         high, wide = found.shape[-2:]
         found.measured[place] = fwhm(found.read(place, slice(0, high), slice(0, wide)))
     if not np.isfinite(found.measured[place]):
         raise Reject("read", found.path, f"{found.name} holds no point spread function")
-    return found.measured[place]
+    return found.measured[place] * scale
 
 
-def _zero_point(image: Image, key: str | None, default: float) -> float:
-    value = image.header.get(key, default) if key else default
-    if isinstance(value, bool) or not isinstance(value, int | float) or not np.isfinite(value):
-        raise Reject("read", image.path, f"{image.name}: {key} is {value!r}, expected magnitudes")
+def _zero_point(image: Image, files: Files, layout: Layout, default: float) -> float:
+    """Return the AB magnitude of one unit; cards may stand in the primary header."""
+    value = _card(image, files, layout.zero_point_key, default, "magnitudes")
+    if layout.exposure_key:
+        seconds = _card(image, files, layout.exposure_key, None, "seconds")
+        if seconds <= 0:
+            raise Reject("read", image.path, f"{image.name}: {layout.exposure_key} is {seconds}")
+        value += 2.5 * np.log10(seconds)
     return float(value)
+
+
+def _card(
+    image: Image, files: Files, key: str | None, default, kind: str, endless: bool = False
+) -> float:
+    """Return a number from the image's header or the primary one."""
+    if not key:
+        return default
+    value = image.header.get(key)
+    if value is None:
+        value = files.primary(image.path).get(key, default)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if not number or np.isnan(value) or not (endless or np.isfinite(value)):
+        raise Reject("read", image.path, f"{image.name}: {key} is {value!r}, expected {kind}")
+    return value

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +32,22 @@ class Reject(Exception):
     def __init__(self, stage: str, file: str | Path, reason: str):
         super().__init__(reason)
         self.stage, self.file, self.reason = stage, str(file), " ".join(str(reason).split())
+
+
+class Absent(Reject):
+    """A file or HDU is not there or holds nothing, which a layout may allow."""
+
+
+def unexpected(stage: str, fault: Exception) -> Reject:
+    """Return the reason for a fault that nobody foresaw, so that it costs one object and no run.
+
+    With ``ASTROML_DEBUG=1`` it is raised instead.
+    """
+    if os.environ.get("ASTROML_DEBUG") == "1":
+        raise fault
+    last = traceback.extract_tb(fault.__traceback__)[-1]
+    where = f"{Path(last.filename).name}, line {last.lineno}"
+    return Reject(stage, "", f"unexpected {type(fault).__name__} ({str(fault)[:200]}) in {where}")
 
 
 @dataclass(frozen=True)

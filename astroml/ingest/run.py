@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -10,37 +11,39 @@ import numpy as np
 from astroml import provenance
 from astroml.config import Ingest, Splits
 from astroml.errors import AstromlError
-from astroml.ingest.block import Done, Job, read_block
-from astroml.ingest.manifest import Manifest, chunk_rows, fill_in, read_manifest
-from astroml.ingest.planes import check_columns, layout_columns
+from astroml.ingest.block import Part, read_block
+from astroml.ingest.clock import Clock
+from astroml.ingest.jobs import make_jobs, rows_in_order
+from astroml.ingest.manifest import fill_in, read_manifest
 from astroml.ingest.reject import RejectedRow, write_rejects
 from astroml.ingest.schedule import in_order
 from astroml.ingest.tally import tally
+from astroml.ingest.templates import check_columns
 from astroml.progress import Progress, peak_memory
-from astroml.store import Header, assign_splits, write_shard
+from astroml.store import Header, open_store, shard_writer, write_shard
 from astroml.survey import Survey
 
 __all__ = ["ingest", "tally"]
 
-ALWAYS = ("object_id", "ra", "dec", "ebv", "group")
-"""Columns that are kept even where file names are made of them."""
+AT_ONCE = 256
+"""Objects that are put in order at once."""
 
 
 def ingest(
     manifest: str | Path,
     survey: Survey,
-    out: str | Path,
-    rejects: str | Path,
+    out: str | Path | list,
+    rejects: str | Path | list,
     settings: Ingest | None = None,
     *,
     splits: Splits | None = None,
-    cutouts: str = "galaxy",
+    cutouts: str | list[str] = "galaxy",
     root: str | Path | None = None,
     chunk: str = "0/1",
     workers: int = 1,
     scheduler: str | None = None,
 ) -> int:
-    """Read one part of a manifest's objects into one shard.
+    """Read one part of a manifest's objects into one shard, or one per cutout set.
 
     Parameters
     ----------
@@ -48,13 +51,14 @@ def ingest(
         Table of objects; environment variables are filled in.
     survey : Survey
         What the files mean, with the bands to keep.
-    out, rejects : path
+    out, rejects : path or list of path
         The shard, and the Parquet table of what could not be stored. The shard appears last and
         whole, so that where a shard is, its rejects are complete.
     settings, splits : Ingest, Splits
         Sizes, limits, block; how the sky is divided, which the whole manifest decides.
-    cutouts : str
-        Cutout set, a key of ``settings.size``.
+    cutouts : str or list of str
+        Cutout sets, keys of ``settings.size``, with as many ``out`` and ``rejects``: the files are
+        read once for all of them.
     root : path, optional
         Folder that file names start from; default the manifest's own.
     chunk : str
@@ -65,26 +69,51 @@ def ingest(
     Returns
     -------
     int
-        Objects stored.
+        Objects stored, all sets together.
     """
     settings, splits = settings or Ingest(), splits or Splits()
-    if cutouts not in settings.size:
-        raise AstromlError(
-            f"ingest: no size for cutout set {cutouts!r}; 'size' has {', '.join(settings.size)}"
-        )
+    sets = [cutouts] if isinstance(cutouts, str) else list(cutouts)
+    outs, lists = (one if isinstance(one, list) else [one] for one in (out, rejects))
+    _check_sets(sets, outs, lists, settings)
     path = Path(fill_in(manifest))
-    table = read_manifest(path)
-    check_columns(survey.layout, table.columns, str(path))
+    table = read_manifest(path, sky=survey.layout.pixel_columns is None)
+    check_columns(survey.layout, table.columns, str(path), survey.bands)
     folder = _folder(root, path)
-    jobs = _jobs(table, survey, settings, splits, folder, cutouts, chunk)
-    header = _header(path, survey, settings, splits, cutouts, chunk)
-    rows = chunk_rows(len(table), chunk)
-    lost: list[RejectedRow] = []
-    with Progress(f"ingest {cutouts} {chunk}", rows.stop - rows.start) as progress:
-        results = in_order(read_block, jobs, workers, scheduler)
-        stored = write_shard(out, header, _blocks(results, lost, rejects, progress))
-    _say(out, progress, stored, len(lost))
-    return stored
+    rows = rows_in_order(table, survey, chunk)
+    straight = bool((np.diff(rows) > 0).all())
+    sinks = {
+        name: _Sink(one, lost, _header(path, survey, settings, splits, name, chunk), straight)
+        for name, one, lost in zip(sets, outs, lists)
+    }
+    clock = Clock()
+    with Progress(f"ingest {' '.join(sets)} {chunk}", len(rows)) as progress, ExitStack() as stack:
+        for sink in sinks.values():
+            stack.enter_context(sink.open())
+        jobs = make_jobs(table, survey, settings, splits, folder, sets, rows)
+        results = stack.enter_context(closing(in_order(read_block, jobs, workers, scheduler)))
+        for done in results:
+            clock.add(done.clock)
+            with clock.step("write"):
+                for name, sink in sinks.items():
+                    sink.take(done.parts[name])
+            clock.weigh("write")
+            progress.advance(done.count)
+    print(f"time and memory per step: {clock}")
+    for sink in sinks.values():
+        _say(sink.out, progress, sink.stored, sink.lost)
+    return sum(sink.stored for sink in sinks.values())
+
+
+def _check_sets(sets: list[str], outs: list, rejects: list, settings: Ingest) -> None:
+    if lost := [name for name in sets if name not in settings.size]:
+        raise AstromlError(
+            f"ingest: no size for cutout set {lost[0]!r}; 'size' has {', '.join(settings.size)}"
+        )
+    if not len(set(sets)) == len(outs) == len(rejects):
+        raise AstromlError(
+            f"ingest: {len(set(sets))} cutout sets, but {len(outs)} outputs and {len(rejects)} "
+            "tables of rejects; give one of each per set"
+        )
 
 
 def _say(out: str | Path, progress: Progress, stored: int, lost: int) -> None:
@@ -101,59 +130,57 @@ def _folder(root: str | Path | None, manifest: Path) -> Path:
     return folder
 
 
-def _blocks(
-    results: Iterator[Done], lost: list[RejectedRow], rejects: str | Path, progress: Progress
-) -> Iterator[dict]:
-    """Yield what is to be stored; at the end, before the shard is closed, write the rejects."""
-    for done in results:
-        lost += done.rejects
-        rows = len(done.rejects)
-        if done.block:
-            rows += len(done.block["image"])
-            yield done.block
-        progress.advance(rows)
-    write_rejects(rejects, lost)
+class _Sink:
+    """Where the blocks of one cutout set go, and in what order they are to stand there.
 
+    Work is done file by file. Where that is not the manifest's order, blocks go to a file beside
+    the shard first, and from there to the shard in the manifest's order.
+    """
 
-def _jobs(
-    table: Manifest,
-    survey: Survey,
-    settings: Ingest,
-    splits: Splits,
-    root: Path,
-    cutouts: str,
-    chunk: str,
-) -> Iterator[Job]:
-    """Yield the blocks of one part of the manifest, as what workers are told."""
-    split = _splits(table, splits)
-    used = layout_columns(survey.layout)
-    kept = [name for name in table.columns if name in ALWAYS or name not in used]
-    part = chunk_rows(len(table), chunk)
-    for start in range(part.start, part.stop, settings.block):
-        stop = min(start + settings.block, part.stop)
-        here = slice(start, stop)
-        rows = table.rows(here) | {"": table.ids[here], "split": split[here]}
-        faults = {row - start: why for row, why in table.faults.items() if start <= row < stop}
-        yield Job(
-            rows, faults, [*kept, "split"], survey, settings, settings.size[cutouts], root,
-            str(table.path),
-        )  # fmt: skip
+    def __init__(self, out: str | Path, rejects: str | Path, header: Header, in_order: bool):
+        self.out, self.rejects, self._header = Path(out), rejects, header
+        self._rough = None if in_order else self.out.with_name(self.out.name + ".unsorted")
+        self._rows: list[np.ndarray] = []
+        self._lost: list[tuple[int, RejectedRow]] = []
+        self.stored = 0
 
+    @property
+    def lost(self) -> int:
+        return len(self._lost)
 
-def _splits(table: Manifest, splits: Splits) -> np.ndarray:
-    """Return the split of each row; rows that cannot be used get one that nobody reads."""
-    good = np.ones(len(table), bool)
-    good[list(table.faults)] = False
-    group = table.columns.get("group")
-    found = assign_splits(
-        table.columns["ra"][good],
-        table.columns["dec"][good],
-        None if group is None else group[good],
-        splits,
-    )
-    split = np.full(len(table), "train")
-    split[good] = found
-    return split
+    @contextmanager
+    def open(self) -> Iterator[_Sink]:
+        """Take blocks; at the end write the rejects, then close the shard."""
+        try:
+            with shard_writer(self._rough or self.out, self._header) as self._append:
+                yield self
+                if self._rough is None:
+                    self._write_rejects()
+            if self._rough is not None:
+                self._write_rejects()
+                write_shard(self.out, self._header, self._sorted())
+        finally:
+            if self._rough is not None:
+                self._rough.unlink(missing_ok=True)
+
+    def take(self, part: Part) -> None:
+        """Store a block and note its rejects."""
+        self._lost += part.rejects
+        if part.block:
+            self.stored += self._append(part.block)
+            self._rows.append(part.rows)
+
+    def _write_rejects(self) -> None:
+        write_rejects(self.rejects, [row for _, row in sorted(self._lost, key=lambda one: one[0])])
+
+    def _sorted(self) -> Iterator[dict]:
+        store = open_store([self._rough])
+        place = np.argsort(np.concatenate([np.zeros(0, int), *self._rows]))
+        names = ["image", "mask", "sigma", "psf_fwhm"] + ["ivar"] * store.has("ivar")
+        for start in range(0, len(place), AT_ONCE):
+            here = place[start : start + AT_ONCE]
+            columns = {name: values[here] for name, values in store.objects.items()}
+            yield store.read(here, names) | {"objects": columns}
 
 
 def _header(
@@ -176,7 +203,7 @@ def _header(
         set=cutouts,
         bands=tuple(survey.bands),
         size=settings.size[cutouts],
-        pixel_scale=survey.pixel_scale,
+        pixel_scale=settings.scale.get(cutouts) or survey.pixel_scale,
         survey=survey.name,
         provenance=made,
     )

@@ -11,6 +11,9 @@ from astroml.errors import AstromlError
 AHEAD = 2
 """Blocks in flight per worker: one at work, one waiting."""
 
+PATIENCE = 60
+"""Seconds to wait for the first worker."""
+
 
 def in_order(
     work: Callable, jobs: Iterable, workers: int = 1, scheduler: str | None = None
@@ -33,7 +36,8 @@ def in_order(
         return
     with ExitStack() as stack:
         client = stack.enter_context(_client(stack, workers, scheduler))
-        room = AHEAD * max(workers, len(client.scheduler_info()["workers"]))
+        print(f"Dask dashboard: {client.dashboard_link}", flush=True)
+        room = AHEAD * _workers(client, scheduler)
         waiting: deque = deque()
         for job in jobs:
             waiting.append(client.submit(work, job, pure=False))
@@ -55,10 +59,21 @@ def _client(stack: ExitStack, workers: int, scheduler: str | None):
         n_workers=workers,
         threads_per_worker=1,
         processes=True,
-        dashboard_address=None,
+        dashboard_address=":0",
         host="127.0.0.1",
     )
     return Client(stack.enter_context(cluster))
+
+
+def _workers(client, scheduler: str | None) -> int:
+    """Wait for the first worker and return how many there are."""
+    try:
+        client.wait_for_workers(1, timeout=PATIENCE)
+    except TimeoutError:
+        raise AstromlError(
+            f"the Dask scheduler at {scheduler} has no worker after {PATIENCE} s; start some"
+        ) from None
+    return len(client.scheduler_info(n_workers=-1)["workers"])
 
 
 def _result(future):

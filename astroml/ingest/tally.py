@@ -40,7 +40,7 @@ def tally(
             raise AstromlError(f"{path}: no such table of rejects; run ingest of that part first")
         gathered += read_rejects(path)
     write_rejects(out, gathered)
-    expected = Counter(read_manifest(manifest).ids.tolist())
+    expected = Counter(read_manifest(manifest, sky=False).ids.tolist())
     stored = [str(one) for one in open_store(list(store)).objects["object_id"]]
     _check_balance(expected, stored, [row.object_id for row in gathered], manifest)
     total = expected.total()

@@ -6,10 +6,11 @@ from astroml.store.layout import (
     MASK,
     SPLITS,
     Header,
+    quality_columns,
 )
 from astroml.store.reader import Store, open_store
 from astroml.store.splits import assign_splits
-from astroml.store.writer import write_shard
+from astroml.store.writer import shard_writer, write_shard
 
 __all__ = [
     "FLAGS",
@@ -20,5 +21,7 @@ __all__ = [
     "Store",
     "assign_splits",
     "open_store",
+    "quality_columns",
+    "shard_writer",
     "write_shard",
 ]

@@ -30,6 +30,7 @@ FLAGS = {
     "no_data": 8,
     "saturated": 16,
     "aligned": 32,
+    "no_sky": 64,
 }
 """Bits of the object column ``flags`` and of the catalogs' column of that name."""
 
@@ -40,13 +41,26 @@ FLAG_MEANING = {
     "no_data": "no usable pixel: the row's scores mean nothing",
     "saturated": "a saturated pixel lies within 2 arcsec of the centre",
     "aligned": "bands were resampled onto a common grid",
+    "no_sky": "the survey gives pixel positions only: ra and dec are placeholders",
 }
+
+QUALITY = ("masked_fraction", "dx", "dy", "centroid_dx", "centroid_dy")
+"""Object columns that say how good a cutout is, float32; a shard may lack any of them."""
+
+QUALITY_PER_BAND = ("masked", "sky")
+"""The same for each band, such as ``masked_g``."""
 
 SPLITS = ("train", "val", "test")
 """Values of the object column ``split``."""
 
 REQUIRED = ("object_id", "ra", "dec", "ebv", "flags", "split")
 """Object columns that every shard has."""
+
+
+def quality_columns(known, bands) -> list[str]:
+    """Return the quality columns among ``known``, in the catalogs' order."""
+    per_band = [f"{kind}_{band}" for kind in QUALITY_PER_BAND for band in bands]
+    return [name for name in (*QUALITY, *per_band) if name in known]
 
 
 @dataclass(frozen=True)

@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterable
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import h5py
 import numpy as np
 
-from astroml.errors import AstromlError
 from astroml.provenance import replacing
 from astroml.store.layout import REQUIRED, Header
+
+SLACK = 2**18
+"""Bytes that HDF5 may need beside the arrays: header, attributes, groups."""
+
+PER_CHUNK = 64
+"""Bytes per row that the index of the chunks may need."""
 
 PIXELS = {"image": np.float32, "mask": np.uint8, "ivar": np.float32}
 PER_BAND = {"sigma": np.float32, "psf_fwhm": np.float32}
@@ -36,23 +44,76 @@ def write_shard(path: str | Path, header: Header, blocks: Iterable[dict]) -> int
     AstromlError
         If the disk is full; nothing is left behind.
     """
-    try:
-        with replacing(path) as part, h5py.File(part, "w", libver="latest") as shard:
+    with shard_writer(path, header) as append:
+        return sum(append(block) for block in blocks)
+
+
+@contextmanager
+def shard_writer(path: str | Path, header: Header) -> Iterator[Callable[[dict], int]]:
+    """Give a function that appends a block to a shard and returns its rows.
+
+    The shard is closed, and appears, when the ``with`` ends without a fault; see ``write_shard``.
+    """
+    with replacing(path) as part:
+        part.touch()
+        with _Room(part) as room, h5py.File(part, "w", libver="latest") as shard:
             shard.attrs.update(header.to_attrs())
             columns: dict[str, list] = {}
             for name, dtype in (PIXELS | PER_BAND).items():
                 if name != "ivar":
                     _create(shard, header, name, dtype)
-            rows = sum(_append(shard, header, block, columns) for block in blocks)
-            for name, parts in columns.items():
-                _write_column(shard, name, np.concatenate(parts))
+
+            def append(block: dict) -> int:
+                room.reserve(shard, [block[name] for name in PIXELS | PER_BAND if name in block])
+                return _append(shard, header, block, columns)
+
+            yield append
+            whole = {name: np.concatenate(parts) for name, parts in columns.items()}
+            room.reserve(shard, list(whole.values()))
+            for name, values in whole.items():
+                _write_column(shard, name, values)
             if not columns:
                 _write_empty(shard)
-    except OSError as fault:
-        if fault.errno == errno.ENOSPC or "No space left" in str(fault):
-            raise AstromlError(f"{path}: the disk is full; free some space and rerun") from None
-        raise
-    return rows
+        room.trim()
+
+
+class _Room:
+    """Have the disk promise room before anything is written.
+
+    HDF5 does not survive a full disk: it leaves the file open and may take the process along. So
+    the disk fills up here, where it is an ordinary OSError.
+    """
+
+    def __init__(self, path: Path):
+        self._path, self._end = path, 0
+
+    def __enter__(self) -> _Room:
+        self._file = os.open(self._path, os.O_RDWR)
+        self._extend(SLACK)
+        return self
+
+    def __exit__(self, *fault) -> None:
+        os.close(self._file)
+
+    def reserve(self, shard: h5py.File, arrays: list[np.ndarray]) -> None:
+        """Make sure that so many bytes, and what HDF5 adds to them, can be written."""
+        extra = sum(len(array) for array in arrays) * PER_CHUNK
+        self._extend(shard.id.get_filesize() + sum(one.nbytes for one in arrays) + extra + SLACK)
+
+    def trim(self) -> None:
+        """Give back what was not needed: the closed file knows its own end."""
+        with open(self._path, "rb") as stream:
+            head = stream.read(36)
+        os.truncate(self._path, int.from_bytes(head[28:36], "little"))
+
+    def _extend(self, end: int) -> None:
+        if end <= self._end:
+            return
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(self._file, self._end, end - self._end)
+        elif shutil.disk_usage(self._path.parent).free < end - self._end:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        self._end = end
 
 
 def _create(shard: h5py.File, header: Header, name: str, dtype) -> None:
