@@ -13,6 +13,7 @@ import numpy as np
 from astropy.io import fits
 
 from astroml.ingest.limits import (
+    check_axes,
     check_count,
     check_length,
     check_packing,
@@ -238,6 +239,7 @@ def _size(path: Path) -> int:
 
 
 def _open(path: Path) -> fits.HDUList:
+    check_axes(path)
     # astropy closes what it is given with the HDUs, but leaves open what it opens and cannot read.
     source = path if packing(path) else open(path, "rb")  # noqa: SIM115
     try:

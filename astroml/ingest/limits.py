@@ -57,16 +57,24 @@ def check_packing(path: Path) -> None:
     if not packing(path):
         return
     for block in _unpacked(path, 2880, LONGEST // 2880):
-        cards = [block[at : at + CARD] for at in range(0, len(block), CARD)]
-        axes = next(
-            (card[10:].split(b"/")[0].strip() for card in cards if card.startswith(b"NAXIS   ")),
-            b"0",
-        )
-        if axes.isdigit() and int(axes) > MOST_AXES:
-            raise Reject("read", path, f"its header says NAXIS = {axes.decode()}")
-        if len(block) < 2880 or any(card.startswith(b"END     ") for card in cards):
+        if len(block) < 2880 or any(card.startswith(b"END     ") for card in _cards(block)):
             return
     raise Reject("read", path, NO_END)
+
+
+def check_axes(path: Path) -> None:
+    """Refuse a first header with more axes than there can be: astropy would count them all."""
+    for block in _unpacked(path, 2880, LONGEST // 2880):
+        for card in _cards(block):
+            value = card[10:].split(b"/")[0].strip()
+            if card.startswith(b"NAXIS   ") and value.isdigit() and int(value) > MOST_AXES:
+                raise Reject("read", path, f"its header says NAXIS = {value.decode()}")
+            if card.startswith(b"END     "):
+                return
+
+
+def _cards(block: bytes) -> list[bytes]:
+    return [block[at : at + CARD] for at in range(0, len(block), CARD)]
 
 
 def check_stream(path: Path) -> None:
@@ -77,7 +85,7 @@ def check_stream(path: Path) -> None:
 
 def _unpacked(path: Path, size: int, count: int) -> Iterator[bytes]:
     try:
-        with packing(path)(path, "rb") as stream:
+        with (packing(path) or open)(path, "rb") as stream:
             for _ in range(count):
                 if not (block := stream.read(size)):
                     return
