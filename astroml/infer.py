@@ -55,6 +55,7 @@ def infer(
     fabric = start(settings.device if device == "auto" else device)
     forward = Forward(fabric, place(fabric, net), normalisation, settings.batch_size)
     made_by = digest(Path(weights))
+    learnt_from = set(card.get("provenance", {}).get("inputs", {}).values())
     # Only what changes the rows: neither batch size nor device is told.
     facts = stamp("infer", {}, store.shards, task=task, weights=made_by)
     columns = tasks.load(task).COLUMNS
@@ -69,7 +70,10 @@ def infer(
     ):
         for shard, begin, end in zip(store.shards, store.starts, store.starts[1:]):
             rows = score_rows(task, store, np.arange(begin, end), forward, card, progress)
-            rows |= {"weights": made_by, "input": digest(shard)}
+            made_from = digest(shard)
+            if made_from in learnt_from:
+                rows["flags"] = rows["flags"] | trained_on(task, store, rows["object_id"])
+            rows |= {"weights": made_by, "input": made_from}
             # A row group per shard: the batch size must not show in the file.
             writer.write_table(as_table(rows, schema))
             count += len(rows["object_id"])
@@ -116,6 +120,14 @@ def score_rows(
     carried = ("ra", "dec", "flags", *quality_columns(objects, store.header.bands))
     shared = {name: objects[name][where] for name in carried}
     return shared | rows
+
+
+def trained_on(task: str, store: Store, object_ids: np.ndarray) -> np.ndarray:
+    """Return the flag of rows whose labels the weights were fitted or tuned on, (n,)."""
+    _, labelled = tasks.load(task).targets(store.objects)
+    seen = labelled & (store.objects["split"] != "test")
+    where = rows_of(object_ids, store.objects["object_id"])
+    return np.where(seen[where], FLAGS["trained"], 0)
 
 
 def replace_odd(output: dict[str, np.ndarray]) -> np.ndarray:

@@ -12,7 +12,7 @@ from astroml.config import Infer
 from astroml.errors import AstromlError
 from astroml.nets import weights
 from astroml.nets.normalise import Normalisation
-from astroml.provenance import digest
+from astroml.provenance import digest, stamp
 from astroml.store import FLAGS, MASK, open_store
 
 
@@ -72,6 +72,21 @@ def test_rows_are_typed_and_in_the_order_of_the_store(made, tmp_path):
     assert table["input"].to_pylist() == [inputs[0]] * 45 + [inputs[1]] * 30
     facts = json.loads(table.schema.metadata[b"astroml"])
     assert (facts["stage"], facts["task"]) == ("infer", "lens")
+
+
+def test_rows_that_the_network_was_trained_on_say_so(made, tmp_path):
+    store = open_store(made / "store")
+    tuned_on = store.objects["split"] != "test"
+    assert 0 < tuned_on.sum() < len(store)
+    state, card = weights.load(made / "lens.safetensors")
+    card["provenance"] = stamp("train", {}, store.shards[1:])
+    weights.save(tmp_path / "lens.safetensors", state, card)
+    out = tmp_path / "rows.parquet"
+    infer.infer("lens", [made / "store"], tmp_path / "lens.safetensors", out, Infer(), device="cpu")
+    flags = pq.read_table(out)["flags"].to_numpy()
+    tuned_on[: store.starts[1]] = False
+    assert np.array_equal(flags & FLAGS["trained"] > 0, tuned_on)
+    assert np.array_equal(flags & ~FLAGS["trained"], store.objects["flags"])
 
 
 @pytest.mark.parametrize("batch_size", [1, 7, 256])

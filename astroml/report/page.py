@@ -16,6 +16,7 @@ from astroml.errors import AstromlError
 from astroml.provenance import digest, replacing
 from astroml.report import mosaic, panels, terminal
 from astroml.report.gather import Evidence, Run
+from astroml.store import FLAGS
 from astroml.survey import load_survey
 
 MISTAKES = 8
@@ -249,6 +250,7 @@ def tiles(evidence: Evidence, place: str, rows: dict, order: np.ndarray) -> list
             "value": f"{rows[evidence.column][row]:.3f}",
             "column": evidence.column,
             "kind": str(truth.get(one, "")).replace("_", "-"),
+            "trained": bool(rows["flags"][row] & FLAGS["trained"]) if "flags" in rows else False,
             "ra": f"{rows['ra'][row]:.5f}" if "ra" in rows else "",
             "dec": f"{rows['dec'][row]:+.5f}" if "dec" in rows else "",
             "bar": f"{100 * bar / (header.size * header.pixel_scale):.2f}",

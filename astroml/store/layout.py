@@ -31,6 +31,7 @@ FLAGS = {
     "saturated": 16,
     "aligned": 32,
     "no_sky": 64,
+    "trained": 128,
 }
 """Bits of the object column ``flags`` and of the catalogs' column of that name."""
 
@@ -42,6 +43,7 @@ FLAG_MEANING = {
     "saturated": "a saturated pixel lies within 2 arcsec of the centre",
     "aligned": "bands were resampled onto a common grid",
     "no_sky": "the survey gives pixel positions only: ra and dec are placeholders",
+    "trained": "the network was fitted or tuned on this object: its score flatters",
 }
 
 QUALITY = ("masked_fraction", "dx", "dy", "centroid_dx", "centroid_dy")
