@@ -313,14 +313,17 @@ def find_lr(
     with Progress("find-lr", len(rates)) as progress:
         batches = itertools.chain.from_iterable(map(loop.views, itertools.count()))
         for rate, batch in zip(rates, batches):
+            with torch.no_grad(), loop.fabric.autocast():
+                # The averaged network is never updated here: it stays the untrained one.
+                untrained = loop.net_of.objectives(loop.average.net, batch)
+                before = sum(loss.item() for _, loss in untrained)
             total = 0.0
             for part, loss in loop.net_of.objectives(loop.net, batch):
                 loop.descend(part, loss, rate)
                 total += loss.item()
             progress.advance()
-            first = losses[0] if losses else total
-            if not math.isfinite(total) or total > first + 3 * abs(first):
+            if not math.isfinite(total) or total > before + 3 * abs(before):
                 break
-            losses.append(total)
+            losses.append(total - before)
     rate = sweep.draw(rates[: len(losses)], np.array(losses), Path(out))
     print(f"suggested learning rate: {rate:.1e}; wrote {out}")

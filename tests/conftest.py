@@ -1,4 +1,4 @@
-"""What every test gets: a seed, two threads, and the real data where they are."""
+"""What every test gets: a seed, one thread, and the real data where they are."""
 
 import os
 import sys
@@ -17,12 +17,22 @@ if os.environ.get("CI"):
     settings.load_profile("ci")
 
 
-@pytest.fixture(autouse=True)
-def _seed_and_threads():
-    """Seed torch and give it two threads, where a test module has loaded it."""
+def _few_threads():
+    """Small networks gain nothing from a second thread, and lose much on a busy machine."""
     if torch := sys.modules.get("torch"):
         torch.manual_seed(1)
-        torch.set_num_threads(2)
+        torch.set_num_threads(1)
+
+
+# Before the fixtures of a module, and again before each test: a test may have changed it.
+@pytest.fixture(autouse=True, scope="module")
+def _module_threads():
+    _few_threads()
+
+
+@pytest.fixture(autouse=True)
+def _seed_and_threads(_module_threads):
+    _few_threads()
 
 
 @pytest.fixture(scope="session")

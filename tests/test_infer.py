@@ -16,17 +16,6 @@ from astroml.provenance import digest, stamp
 from astroml.store import FLAGS, MASK, open_store
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _few_threads():
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(autouse=True)
-def _still_few(_few_threads):
-    """Small networks gain nothing from a second thread, and lose much on a busy machine."""
-    torch.set_num_threads(1)
-
-
 @pytest.fixture(scope="module")
 def made(tmp_path_factory):
     """Untrained weights, and a store of two shards."""

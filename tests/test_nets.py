@@ -19,17 +19,6 @@ from astroml.nets.normalise import Normalisation, fit, usable
 from astroml.store import MASK, open_store
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _few_threads():
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(autouse=True)
-def _still_few(_few_threads):
-    """Small networks gain nothing from a second thread, and lose much on a busy machine."""
-    torch.set_num_threads(1)
-
-
 def blob(size=32, y0=15.5, x0=15.5, width=2.5):
     y, x = torch.meshgrid(torch.arange(size), torch.arange(size), indexing="ij")
     return torch.exp(-0.5 * ((y - y0) ** 2 + (x - x0) ** 2) / width**2)
@@ -392,6 +381,13 @@ def test_sweep_suggests_the_rate_of_the_steepest_fall(tmp_path):
     losses = 1 / (1 + rates / 1e-3) + (rates / 0.1) ** 2
     assert 3e-4 < sweep.draw(rates, losses, tmp_path / "lr.png") < 3e-3
     assert (tmp_path / "lr.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_sweep_is_not_misled_by_easy_batches_at_the_lowest_rates():
+    rates = np.geomspace(1e-6, 1, 120)
+    losses = 1 / (1 + rates / 1e-3) + (rates / 0.1) ** 2
+    losses[:5] -= 2
+    assert 3e-4 < sweep.suggest(rates, losses)[0] < 3e-3
 
 
 def test_sweep_of_a_broken_loss_is_refused(tmp_path):

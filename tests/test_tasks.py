@@ -16,18 +16,6 @@ from astroml.nets.forward import Forward, gather
 from astroml.nets.normalise import Normalisation
 from astroml.store import FLAGS, open_store
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _few_threads():
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(autouse=True)
-def _still_few(_few_threads):
-    """Small networks gain nothing from a second thread, and lose much on a busy machine."""
-    torch.set_num_threads(1)
-
-
 BANDS = {1: ("r",), 3: ("g", "r", "z"), 5: ("u", "g", "r", "i", "z")}
 
 every_task = pytest.mark.parametrize("name", tasks.names())

@@ -18,17 +18,6 @@ from astroml.provenance import digest
 from astroml.store import open_store
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _few_threads():
-    torch.set_num_threads(1)
-
-
-@pytest.fixture(autouse=True)
-def _still_few(_few_threads):
-    """Small networks gain nothing from a second thread, and lose much on a busy machine."""
-    torch.set_num_threads(1)
-
-
 def options(**changes):
     run = {"epochs": 3, "batch_size": 32, "ema": 0.9, "seed": 1} | changes
     return tasks.load("lens").Options(width=8, train=run)

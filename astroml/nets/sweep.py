@@ -19,13 +19,13 @@ def suggest(rates: np.ndarray, losses: np.ndarray) -> tuple[float, np.ndarray]:
     Parameters
     ----------
     rates, losses : (n,) array
-        Learning rate and loss of each step, rates rising.
+        Learning rate and loss of each step, rates rising; the loss is that above the untrained
+        network's on the same batch, so that batches that happen to be hard do not show.
     """
     n = np.arange(len(losses))
     weight = np.exp(-0.5 * ((n[:, None] - n) * 12 / len(n)) ** 2)
     smooth = weight @ losses / weight.sum(1)
-    lowest = max(2, int(smooth.argmin()) + 1)
-    fall = np.gradient(smooth[:lowest], np.log(rates[:lowest]))
+    fall = np.gradient(smooth, np.log(rates))
     return float(rates[fall.argmin()]), smooth
 
 
@@ -44,7 +44,7 @@ def draw(rates: np.ndarray, losses: np.ndarray, out: Path) -> float:
     axes.semilogx(rates, losses, color="0.7", label="loss of a batch")
     axes.semilogx(rates, smooth, label="smoothed")
     axes.axvline(rate, color="k", ls="--", label=f"falls fastest: {rate:.1e}")
-    axes.set(xlabel="learning rate", ylabel="loss")
+    axes.set(xlabel="learning rate", ylabel="loss above the untrained network's")
     axes.legend()
     with replacing(out) as part:
         figure.savefig(part, format="png", dpi=120)
