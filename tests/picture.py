@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
+from sklearn.metrics import roc_auc_score
 
 from astroml.report.mosaic import colour, colour_bands
 from astroml.rows import read_rows
@@ -59,6 +60,13 @@ def main() -> None:
     known.suptitle("known lenses", fontsize=9)
     figure.savefig(OUT, dpi=110, metadata={"Software": None})
     print(f"wrote {OUT}")
+    count = [sum(value > 0.5 for value in one.values()) for one in (before, after)]
+    values = [*before.values(), *after.values()]
+    auroc = roc_auc_score([0] * len(before) + [1] * len(after), values)
+    print(
+        f"des: {count[0]} of {len(before)} above 0.5 as they are, {count[1]} of {len(after)} with"
+    )
+    print(f"simulated arcs; the AUROC between the two is {auroc:.2f}")
 
 
 if __name__ == "__main__":
