@@ -341,6 +341,12 @@ def bare(*cards) -> bytes:
 @example(raw=bare(("SIMPLE", "T"), ("BITPIX", "x"), ("NAXIS", 10**9)))
 @example(raw=bare(("SIMPLE", "T"), ("GROUPS", "T"), ("BITPIX", 8), ("NAXIS", 10**9)))
 @example(raw=bare(("SIMPLE", "T"), ("BITPIX", 8), ("NAXIS", 10**9)).replace(b"END", b"end"))
+@example(
+    raw=bare(("SIMPLE", "T"), ("BITPIX", 8), ("NAXIS", 2), ("NAXIS1", "'x'"), ("NAXIS2", 10**10))
+)
+@example(
+    raw=bare(("SIMPLE", "T"), ("BITPIX", 8), ("NAXIS", 1), ("NAXIS1", 10**10), ("GCOUNT", "'x'"))
+)
 @example(raw=gzip.compress(bare(("SIMPLE", "T"), ("BITPIX", 7), ("NAXIS", 10**9))))
 @example(raw=bare(("SIMPLE", "T"), ("BITPIX", 8), ("NAXIS", 0), ("GCOUNT", "1e")))
 def test_any_header_is_an_image_or_a_reason(tmp_path_factory, raw):

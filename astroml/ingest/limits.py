@@ -10,6 +10,7 @@ import bz2
 import gzip
 import lzma
 import os
+import re
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,11 @@ FOREIGN = {b"\x1f\x9d": "LZW (.Z)", b"PK\x03\x04": "zip"}
 """First bytes of files packed in ways that are not read."""
 
 CARD = 80
+
+SIZES = re.compile(rb"(NAXIS\d* *|BITPIX  |PCOUNT  |GCOUNT  )=")
+"""Cards that say how many bytes there are."""
+
+WHOLE = re.compile(rb"[+-]?\d+")
 
 
 def packing(path: Path):
@@ -63,18 +69,20 @@ def check_packing(path: Path) -> None:
 
 
 def check_axes(path: Path) -> None:
-    """Refuse a first header with more axes than there can be: astropy would count them all."""
+    """Refuse a first header whose size makes no sense: astropy would count, or multiply text."""
     for block in _unpacked(path, 2880, LONGEST // 2880):
         for card in _cards(block):
             value = card[10:].split(b"/")[0].strip()
-            if card.startswith(b"NAXIS   ") and value.isdigit() and int(value) > MOST_AXES:
-                raise Reject("read", path, f"its header says NAXIS = {value.decode()}")
+            many = card.startswith(b"NAXIS   ") and value.isdigit() and int(value) > MOST_AXES
+            if many or (SIZES.match(card) and not WHOLE.fullmatch(value)):
+                name, said = card[:8].decode().strip(), value.decode("ascii", "replace")
+                raise Reject("read", path, f"its header says {name} = {said}")
             if card.startswith(b"END     "):
                 return
 
 
 def _cards(block: bytes) -> list[bytes]:
-    return [block[at : at + CARD] for at in range(0, len(block), CARD)]
+    return [block[at : at + CARD] for at in range(0, len(block) - CARD + 1, CARD)]
 
 
 def check_stream(path: Path) -> None:
