@@ -201,6 +201,8 @@ class _Opened:
             try:
                 found = self._plain.image(hdu)
                 found.check()
+                if min(found.shape, default=1) < 0:
+                    raise Reject("read", self.path, f"HDU {hdu} has the shape {found.shape}")
                 return Image(self.path, f"HDU {hdu}", found.header, found.shape, found.read)
             except Broken as fault:
                 raise Reject("read", self.path, str(fault)) from None
@@ -267,7 +269,7 @@ def _find(path: Path, hdus: fits.HDUList, hdu: int | str, kept: dict) -> Image:
     kinds = (fits.PrimaryHDU, fits.ImageHDU, fits.CompImageHDU)
     if not isinstance(found, kinds) or isinstance(found, fits.GroupsHDU) or len(found.shape) < 2:
         raise Absent("read", path, f"HDU {hdu} holds no image")
-    if 0 in found.shape:
+    if min(found.shape) < 1:
         raise Reject("read", path, f"HDU {hdu} holds no image: its shape is {found.shape}")
     packed = bool(getattr(hdus._file, "compression", None))
     check_length(path, hdu, found, packed)
