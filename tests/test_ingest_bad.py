@@ -347,6 +347,7 @@ def bare(*cards) -> bytes:
 @example(
     raw=bare(("SIMPLE", "T"), ("BITPIX", 8), ("NAXIS", 1), ("NAXIS1", 10**10), ("GCOUNT", "'x'"))
 )
+@example(raw=bare(("SIMPLE", "T"), ("BITPIX", 8), ("NAXIS", 2), ("NAXIS1", 1), ("NAXIS2", -1)))
 @example(raw=gzip.compress(bare(("SIMPLE", "T"), ("BITPIX", 7), ("NAXIS", 10**9))))
 @example(raw=bare(("SIMPLE", "T"), ("BITPIX", 8), ("NAXIS", 0), ("GCOUNT", "1e")))
 def test_any_header_is_an_image_or_a_reason(tmp_path_factory, raw):
