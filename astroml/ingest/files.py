@@ -201,8 +201,6 @@ class _Opened:
             try:
                 found = self._plain.image(hdu)
                 found.check()
-                if min(found.shape, default=1) < 0:
-                    raise Reject("read", self.path, f"HDU {hdu} has the shape {found.shape}")
                 return Image(self.path, f"HDU {hdu}", found.header, found.shape, found.read)
             except Broken as fault:
                 raise Reject("read", self.path, str(fault)) from None
