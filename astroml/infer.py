@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from astroml import tasks
-from astroml.config import Infer
+from astroml.config import Infer, TaskOptions
 from astroml.nets import weights as trained
 from astroml.nets.device import place, start
 from astroml.nets.forward import Forward, gather
@@ -60,7 +60,8 @@ def infer(
     facts = stamp("infer", {}, store.shards, task=task, weights=made_by)
     columns = tasks.load(task).COLUMNS
     quality = quality_columns(store.objects, store.header.bands)
-    schema = schema_of(columns, store.objects["object_id"].dtype, quality)
+    settings_of = tasks.load(task).Options.model_validate(card["options"])
+    schema = schema_of(columns, store.objects["object_id"].dtype, quality, settings_of)
     schema = schema.with_metadata({"astroml": json.dumps(facts, sort_keys=True)})
     began, count = time.monotonic(), 0
     with (
@@ -115,7 +116,12 @@ def score_rows(
     empty = output.pop("no_data") | replace_odd(output)
     objects = {name: values[which] for name, values in store.objects.items()}
     objects["flags"] = objects["flags"] | np.where(empty, FLAGS["no_data"], 0)
-    rows = tasks.load(task).rows(output | {"calibration": card["calibration"]}, objects)
+    module = tasks.load(task)
+    facts = {
+        "calibration": card["calibration"],
+        "options": module.Options.model_validate(card["options"]),
+    }
+    rows = module.rows(output | facts, objects)
     where = rows_of(rows["object_id"], objects["object_id"])
     carried = ("ra", "dec", "flags", *quality_columns(objects, store.header.bands))
     shared = {name: objects[name][where] for name in carried}
@@ -149,13 +155,15 @@ def rows_of(wanted: np.ndarray, ids: np.ndarray) -> np.ndarray:
 
 
 def schema_of(
-    columns: tuple[tasks.Column, ...], id_type: np.dtype, quality: list[str]
+    columns: tuple[tasks.Column, ...], id_type: np.dtype, quality: list[str], settings: TaskOptions
 ) -> pa.Schema:
-    """Return the typed columns of a task's rows."""
+    """Return the typed columns of a task's rows; its options say how long its lists are."""
     object_id = pa.int64() if id_type.kind in "iu" else pa.string()
     fields = [("object_id", object_id), ("ra", pa.float64()), ("dec", pa.float64())]
     for column in columns:
         kind = pa.string() if column.dtype == "str" else pa.from_numpy_dtype(column.dtype)
+        if column.length:
+            kind = pa.list_(kind, getattr(settings, column.length))
         fields.append((column.name, kind))
     fields += [("flags", pa.int32()), *((name, pa.float32()) for name in quality)]
     return pa.schema([*fields, ("weights", pa.string()), ("input", pa.string())])
@@ -164,13 +172,13 @@ def schema_of(
 def as_table(rows: dict, schema: pa.Schema) -> pa.Table:
     """Return the rows with the schema's types, single values repeated."""
     n = len(rows["object_id"])
-    return pa.table(
-        [
-            pa.array(
-                [rows[field.name]] * n if isinstance(rows[field.name], str) else rows[field.name],
-                field.type,
-            )
-            for field in schema
-        ],
-        schema,
-    )
+
+    def column(field: pa.Field) -> pa.Array:
+        values = rows[field.name]
+        if isinstance(values, str):
+            return pa.array([values] * n, field.type)
+        if values.ndim == 2:
+            return pa.FixedSizeListArray.from_arrays(values.ravel(), type=field.type)
+        return pa.array(values, field.type)
+
+    return pa.table([column(field) for field in schema], schema)

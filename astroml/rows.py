@@ -25,7 +25,7 @@ def read_rows(paths) -> dict[str, np.ndarray]:
     Returns
     -------
     dict
-        column -> (n,) array; text as numpy strings.
+        column -> (n,) array, (n, k) where a cell holds a list; text as numpy strings.
     """
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -60,6 +60,9 @@ def read_rows(paths) -> dict[str, np.ndarray]:
 
 
 def _as_numpy(column) -> np.ndarray:
+    length = getattr(column.type, "list_size", 0)
+    if length:
+        return column.combine_chunks().flatten().to_numpy().reshape(len(column), length)
     values = column.to_numpy()
     return values if values.dtype.kind != "O" else np.array([str(one) for one in values], dtype=str)
 

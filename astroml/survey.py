@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from pydantic import Field, model_validator
 
 from astroml.config import Strict, check, read_yaml
@@ -169,6 +170,16 @@ class Survey(Strict):
 
 NJY_PER_ZERO_MAG = 3630.780547701013e9
 """Flux density of AB magnitude 0, nJy: 10^(-48.6/2.5) erg/s/cm2/Hz (Oke & Gunn 1983)."""
+
+
+def galactic_extinction(ebv, wavelengths) -> np.ndarray:
+    """Return the Milky Way's extinction (n, band), mag.
+
+    A power law through the coefficients of DECam g, r, z: 3.2, 2.2, 1.2 (Schlafly & Finkbeiner
+    2011, ApJ 737, 103).
+    """
+    law = 2.6 * (550 / np.asarray(wavelengths, float)) ** 1.475
+    return np.atleast_1d(ebv)[:, None] * law
 
 
 def njy_per_unit(zero_point: float) -> float:

@@ -196,6 +196,7 @@ class Loop:
         truth = {name: values[self.rows["val"]] for name, values in self.targets.items()}
         objects = {name: values[self.rows["val"]] for name, values in self.store.objects.items()}
         del output["no_data"]
+        output["options"] = self.settings
         calibration = self.task.calibrate(output, truth)
         rows = self.task.rows(output | {"calibration": calibration}, objects)
         metrics = {"val_loss": (self.best_loss, None)} | self.task.score(objects | truth, rows)

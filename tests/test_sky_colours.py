@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from astroml.sky.colours import TYPES, galactic_extinction, magnitudes, red_sequence_mag
-from astroml.survey import load_survey
+from astroml.sky.colours import TYPES, magnitudes, red_sequence_mag
+from astroml.survey import galactic_extinction, load_survey
 
 # z, then HSC g-r, r-i, i-z, DECam g-r, r-z of the CWW/BPZ elliptical through the real filters.
 RED_SEQUENCE = np.array(

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from astroml.nets.normalise import Normalisation, usable
 from astroml.store import Store
+from astroml.store.layout import PHOTOMETRY, PHOTOMETRY_PER_BAND
 
 AHEAD = 3
 """Batches being read while the network works."""
@@ -37,13 +38,15 @@ def read_batches(
     Yields
     ------
     dict
-        ``image``, ``mask`` (n, band, y, x); ``sigma``, ``psf_fwhm`` (n, band); ``ebv`` (n,); the
-        columns.
+        ``image``, ``mask`` (n, band, y, x); ``sigma``, ``psf_fwhm``, ``flux``, ``flux_err``,
+        ``mw_transmission`` (n, band); ``ebv``, ``r_half`` (n,); the columns. What was measured of
+        the object is NaN where the store does not have it.
     """
     # Small columns are read whole and once: row by row they would cost as much as the pixels.
     span = np.arange(rows.min(), rows.max() + 1) if len(rows) else rows
     small = store.read(span, ("sigma", "psf_fwhm"))
     small["ebv"] = np.asarray(store.objects["ebv"][span], np.float32)
+    small |= measured(store, span)
     columns = columns or {}
 
     def read(part: np.ndarray) -> dict[str, np.ndarray]:
@@ -59,6 +62,20 @@ def read_batches(
             if following is not None:
                 pending.append(reader.submit(read, following))
             yield batch
+
+
+def measured(store: Store, rows: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the photometry of some rows of a store, NaN where it has none."""
+    objects, nothing = store.objects, np.full(len(rows), np.nan, np.float32)
+
+    def column(name: str) -> np.ndarray:
+        return np.asarray(objects[name][rows], np.float32) if name in objects else nothing
+
+    per_band = {
+        kind: np.stack([column(f"{kind}_{band}") for band in store.header.bands], axis=1)
+        for kind in PHOTOMETRY_PER_BAND
+    }
+    return per_band | {name: column(name) for name in PHOTOMETRY}
 
 
 def to_device(fabric: Fabric, batch: dict[str, np.ndarray]) -> dict[str, Tensor]:

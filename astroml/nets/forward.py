@@ -10,7 +10,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from astroml.errors import AstromlError
-from astroml.nets.batches import make_ready, read_batches, to_device
+from astroml.nets.batches import make_ready, measured, read_batches, to_device
 from astroml.nets.normalise import Normalisation
 from astroml.store import Store
 
@@ -99,7 +99,7 @@ def _nothing(store: Store) -> dict[str, np.ndarray]:
         "sigma": np.zeros((0, bands), np.float32),
         "psf_fwhm": np.zeros((0, bands), np.float32),
         "ebv": np.zeros(0, np.float32),
-    }
+    } | measured(store, np.zeros(0, int))
 
 
 def _fill(values: np.ndarray, rows: int) -> np.ndarray:

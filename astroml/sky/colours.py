@@ -92,16 +92,6 @@ def _spectrum(nodes: np.ndarray, wavelength: np.ndarray) -> np.ndarray:
     return 10 ** (-0.4 * np.interp(np.log(wavelength), np.log(NODES), nodes))
 
 
-def galactic_extinction(ebv, wavelengths) -> np.ndarray:
-    """Return the Milky Way's extinction (n, band), mag.
-
-    A power law through the coefficients of DECam g, r, z: 3.2, 2.2, 1.2 (Schlafly & Finkbeiner
-    2011, ApJ 737, 103).
-    """
-    law = 2.6 * (550 / np.asarray(wavelengths, float)) ** 1.475
-    return np.atleast_1d(ebv)[:, None] * law
-
-
 def red_sequence_mag(z) -> np.ndarray:
     """Return m* of red galaxies in i, mag (Rykoff et al. 2014, ApJ 785, 104; z 0.05 to 1)."""
     t = np.log(z)

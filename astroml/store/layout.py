@@ -32,6 +32,7 @@ FLAGS = {
     "aligned": 32,
     "no_sky": 64,
     "trained": 128,
+    "unlike": 256,
 }
 """Bits of the object column ``flags`` and of the catalogs' column of that name."""
 
@@ -44,6 +45,7 @@ FLAG_MEANING = {
     "aligned": "bands were resampled onto a common grid",
     "no_sky": "the survey gives pixel positions only: ra and dec are placeholders",
     "trained": "the network was fitted or tuned on this object: its score flatters",
+    "unlike": "the object is unlike those the network learnt from",
 }
 
 QUALITY = ("masked_fraction", "dx", "dy", "centroid_dx", "centroid_dy")
@@ -51,6 +53,13 @@ QUALITY = ("masked_fraction", "dx", "dy", "centroid_dx", "centroid_dy")
 
 QUALITY_PER_BAND = ("masked", "sky")
 """The same for each band, such as ``masked_g``."""
+
+PHOTOMETRY_PER_BAND = ("flux", "flux_err", "mw_transmission")
+"""Object columns per band, such as ``flux_g``: what ``photometry`` measures, nJy, as it is on the
+sky, and the share of it that the Milky Way's dust lets through."""
+
+PHOTOMETRY = ("r_half",)
+"""Object columns that ``photometry`` measures once for all bands, arcsec."""
 
 SPLITS = ("train", "val", "test")
 """Values of the object column ``split``."""
@@ -61,8 +70,9 @@ REQUIRED = ("object_id", "ra", "dec", "ebv", "flags", "split")
 
 def quality_columns(known, bands) -> list[str]:
     """Return the quality columns among ``known``, in the catalogs' order."""
-    per_band = [f"{kind}_{band}" for kind in QUALITY_PER_BAND for band in bands]
-    return [name for name in (*QUALITY, *per_band) if name in known]
+    kinds = (*QUALITY_PER_BAND, *PHOTOMETRY_PER_BAND)
+    per_band = [f"{kind}_{band}" for kind in kinds for band in bands]
+    return [name for name in (*QUALITY, *PHOTOMETRY, *per_band) if name in known]
 
 
 @dataclass(frozen=True)

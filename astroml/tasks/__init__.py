@@ -3,7 +3,9 @@
 A task is small functions (see ``lens`` for the model):
 
 - ``__init__.py`` (numpy only): ``SET``, ``Options``, ``Sky``, ``COLUMNS``, ``targets``,
-  ``calibrate``, ``rows``, ``score``
+  ``calibrate``, ``rows``, ``score``; where it has them, ``panels`` (figures of the report),
+  ``baselines`` (what other methods say of the same objects) and ``EXPORTS`` (further files of
+  its catalog)
 - ``net.py`` (torch): ``build``, ``objectives``
 - ``sky.py`` (torch): ``population``, and ``inject`` where a signal can be added to real pixels
 """
@@ -30,6 +32,29 @@ class Column:
     ucd: str
     """UCD1+ words of the IVOA."""
     description: str
+    length: str = ""
+    """Option that says how many values a cell holds, of a column of lists; empty for one."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A figure of the report, as numbers: what a task wants drawn of its truth and rows.
+
+    ``kind`` says what ``data`` holds: ``density`` has ``x`` and ``y`` (n,) and is drawn as counts,
+    with the line y = x; ``points`` has series, name -> (x, y, y_err), joined by lines, and ``bands``
+    (low, high) of y to shade; ``bars`` has ``edges`` (k + 1,), ``counts`` (k,), and ``expected``, a
+    number or None.
+    """
+
+    kind: str
+    title: str
+    alt: str
+    """What a reader who cannot see it must know."""
+    text: str
+    """The caption."""
+    x_label: str
+    y_label: str
+    data: dict
 
 
 def names() -> list[str]:

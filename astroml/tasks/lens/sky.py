@@ -9,12 +9,11 @@ import torch
 
 from astroml.errors import AstromlError
 from astroml.sky import galaxies
-from astroml.sky.colours import galactic_extinction
 from astroml.sky.conditions import conditions, defects, places, stream
 from astroml.sky.lenses import draw_lens, draw_mass, draw_source, draw_theta_e
 from astroml.sky.noise import noise_level, unit_noise
 from astroml.sky.render import arc_snr, draw_light, gains, render
-from astroml.survey import Survey
+from astroml.survey import Survey, galactic_extinction
 from astroml.tasks.lens import NEGATIVES, Sky
 
 __all__ = ["UNITS", "inject", "labels", "population", "render"]
