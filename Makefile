@@ -5,7 +5,7 @@ BIN := .venv/bin
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 SNAKEMAKE := $(RUN) snakemake --profile workflow/profiles/local
 
-.PHONY: demo test lint bench real picture references clean help
+.PHONY: demo test lint bench science real picture references clean help
 .DEFAULT_GOAL := help
 
 help:  ## Show what can be made.
@@ -26,6 +26,9 @@ lint: .venv/.test .venv/.lint  ## Check style, formats and the workflow.
 
 bench: .venv/.test  ## Measure the throughput of each stage on this machine.
 	$(RUN) python tests/bench.py
+
+science: .venv/.test  ## Evaluate a task in full (TASK=photoz) and write its record in tests/science.
+	$(RUN) python tests/science/run.py $(TASK)
 
 real: .venv/.run  ## Run the examples on real files (ASTROML_REALDATA, else ../shared/data).
 	for run in euclid cfhtls des; do \

@@ -56,10 +56,11 @@ def read_rows(paths) -> dict[str, np.ndarray]:
     table = pa.concat_tables(
         [part.select(parts[0].column_names) for part in parts], promote_options="permissive"
     )
-    return {name: _as_numpy(table[name]) for name in table.column_names}
+    return {name: as_numpy(table[name]) for name in table.column_names}
 
 
-def _as_numpy(column) -> np.ndarray:
+def as_numpy(column) -> np.ndarray:
+    """Return an Arrow column as (n,) array, (n, k) of lists; text as numpy strings."""
     length = getattr(column.type, "list_size", 0)
     if length:
         return column.combine_chunks().flatten().to_numpy().reshape(len(column), length)

@@ -124,7 +124,9 @@ def test_ready_batch_has_no_masked_flux(tmp_path):
     (raw,) = read_batches(store, np.arange(8), 8)
     raw["mask"][:, 0, 3, 4] = MASK["cosmic"]
     batch = make_ready({k: torch.from_numpy(v) for k, v in raw.items()}, Normalisation((2.0,) * 3))
-    assert set(batch) == {"image", "valid", "sigma", "psf_fwhm", "ebv"}
+    measured = {"flux", "flux_err", "mw_transmission", "r_half"}
+    assert set(batch) == {"image", "valid", "sigma", "psf_fwhm", "ebv", *measured}
+    assert "mask" not in batch
     assert not batch["image"][:, 0, 3, 4].any()
     assert batch["valid"].sum() == batch["valid"].numel() - 8
 

@@ -111,7 +111,6 @@ def make_ready(
     if augment is not None:
         flux, valid = augment(flux, valid)
     image = normalisation.stretch(flux) * valid
-    if image.device.type == "cuda":
-        image = image.contiguous(memory_format=torch.channels_last)
+    image = image.contiguous(memory_format=torch.channels_last)
     rest = {name: values for name, values in batch.items() if name not in ("image", "mask")}
     return rest | {"image": image, "valid": valid}

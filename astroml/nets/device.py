@@ -49,8 +49,5 @@ def start(device: str = "auto") -> Fabric:
 
 
 def place(fabric: Fabric, net: nn.Module) -> nn.Module:
-    """Move a network to the device; channels last on a GPU, where convolutions want it."""
-    net = fabric.to_device(net)
-    if fabric.device.type == "cuda":
-        net = net.to(memory_format=torch.channels_last)
-    return net
+    """Move a network to the device, channels last: convolutions are fastest that way."""
+    return fabric.to_device(net).to(memory_format=torch.channels_last)

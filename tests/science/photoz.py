@@ -1,0 +1,47 @@
+"""Redshifts of galaxies rendered from real photometry, and of a fully simulated sky."""
+
+from pathlib import Path
+
+from run import metrics_of
+
+SEED = 1
+SPLITS = "{val: 0.15, test: 0.2}"
+KEYS = (
+    "sigma_mad",
+    "sigma_mad_knn",
+    "sigma_mad_gbdt",
+    "bias",
+    "max_abs_bias_in_zphot_bins",
+    "eta_005",
+    "outlier_rate",
+    "crps",
+    "pit_ks",
+    "coverage_68",
+)
+TRAIN = "{epochs: 7, batch_size: 64, lr: 0.002, ema: 0.998, patience: 7}"
+SKIES = {
+    "": ("config/photoz/real.yaml", f"{{z_max: 1.0, bins: 200, train: {TRAIN}}}"),
+    "sim_": ("{objects: 20000, copies: 3}", f"{{z_max: 0.6, bins: 200, train: {TRAIN}}}"),
+}
+"""Prefix of the record's keys -> what is simulated, and the options of the network."""
+
+
+def evaluate(folder: Path, astroml) -> dict:
+    """Render, train, infer and score both skies."""
+    record, errors = {"seed": SEED}, {}
+    for prefix, (sky, options) in SKIES.items():
+        place = folder / (prefix.strip("_") or "real")
+        store, weights = place / "store.h5", place / "photoz.safetensors"
+        rows, metrics = place / "rows.parquet", place / "metrics.json"
+        task = ("--task", "photoz")
+        astroml(
+            "simulate", *task, "--survey", "sdss", "--to", "store", "--splits", SPLITS,
+            "--seed", SEED, "--options", sky, "--out", store,
+        )  # fmt: skip
+        spent = astroml("train", *task, "--store", store, "--options", options, "--out", weights)
+        astroml("infer", *task, "--store", store, "--weights", weights, "--out", rows)
+        astroml("score", *task, "--rows", rows, "--store", store, "--out", metrics)
+        values, spread = metrics_of(metrics, {name: prefix + name for name in KEYS})
+        record |= values | {f"{prefix}train_time_s": round(spent)}
+        errors |= spread
+    return record | {"errors": errors}
