@@ -211,7 +211,7 @@ def score(
 def catalog(
     task: TaskName,
     rows: Annotated[list[Path], typer.Option(help="Rows that infer wrote, in order.")],
-    out: Annotated[list[Path], typer.Option(help="Files to write: .parquet, .fits.")],
+    out: Annotated[list[Path], typer.Option(help="Files to write: .parquet, .fits, a task's own.")],
 ) -> None:
     """Gather a task's rows into the catalog, with unit, UCD and description of each column."""
     from astroml.catalog import write

@@ -178,7 +178,8 @@ def as_table(rows: dict, schema: pa.Schema) -> pa.Table:
         if isinstance(values, str):
             return pa.array([values] * n, field.type)
         if values.ndim == 2:
-            return pa.FixedSizeListArray.from_arrays(values.ravel(), type=field.type)
+            flat = pa.array(values.ravel(), field.type.value_type)
+            return pa.FixedSizeListArray.from_arrays(flat, type=field.type)
         return pa.array(values, field.type)
 
     return pa.table([column(field) for field in schema], schema)

@@ -20,10 +20,10 @@ VERSIONS = {
     "ingest": 2,
     "train": 1,
     "inject": 1,
-    "infer": 3,
+    "infer": 4,
     "score": 1,
-    "catalog": 2,
-    "report": 2,
+    "catalog": 3,
+    "report": 3,
 }
 """Raised by hand when a stage's output changes, so that the workflow makes it anew."""
 

@@ -4,6 +4,7 @@ import io
 import json
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -15,9 +16,11 @@ from astropy.io.votable.ucd import check_ucd
 from astropy.table import Table
 
 from astroml import tasks
-from astroml.catalog.columns import all_columns
+from astroml.catalog.columns import all_columns, quality
 from astroml.catalog.write import write_catalog
 from astroml.errors import AstromlError
+from astroml.store import layout
+from astroml.tasks import Column
 
 
 def make_rows(n=6, first=100, text=False):
@@ -79,6 +82,33 @@ def test_quality_columns_keep_their_meaning(tmp_path):
     other = write_rows(tmp_path / "2.parquet", make_rows(first=900) | lost)
     with pytest.raises(AstromlError, match="missing dx"):
         write_catalog("lens", [parts[1], other], [tmp_path / "x.parquet"])
+
+
+def test_photometry_keeps_its_meaning(tmp_path):
+    meant = {
+        "r_half": ("arcsec", "phys.angSize"),
+        "flux_g": ("nJy", "phot.flux;em.opt.B"),
+        "flux_VIS": ("nJy", "phot.flux;em.opt"),
+        "flux_F115W": ("nJy", "phot.flux"),
+        "flux_err_g": ("nJy", "stat.error;phot.flux;em.opt.B"),
+        "mw_transmission_g": ("", "phys.transmission;phys.absorption.gal;em.opt.B"),
+    }
+    values = pa.array(np.arange(6, dtype=np.float32))
+    part = write_rows(tmp_path / "0.parquet", make_rows() | dict.fromkeys(meant, values))
+    for suffix in ("parquet", "fits"):
+        write_catalog("lens", [part], [tmp_path / f"lens.{suffix}"])
+        table = Table.read(tmp_path / f"lens.{suffix}")
+        for name, (unit, ucd) in meant.items():
+            assert (table[name].unit or "") == u.Unit(unit), name
+            assert table[name].info.meta["ucd"] == ucd
+            assert check_ucd(ucd, check_controlled_vocabulary=True), ucd
+        assert "Error of the flux in band g," in table["flux_err_g"].info.description
+
+
+def test_every_column_that_a_store_may_measure_has_a_meaning():
+    known = [*layout.QUALITY, *layout.PHOTOMETRY]
+    known += [f"{kind}_r" for kind in (*layout.QUALITY_PER_BAND, *layout.PHOTOMETRY_PER_BAND)]
+    assert [column.name for column in quality(known)] == known
 
 
 @pytest.mark.parametrize("suffix", ["parquet", "fits"])
@@ -250,6 +280,147 @@ def test_a_null_score_becomes_nan(tmp_path):
     part = write_rows(tmp_path / "0.parquet", rows)
     write_catalog("lens", [part], [tmp_path / "lens.fits"])
     assert np.isnan(fits.getdata(tmp_path / "lens.fits")["lens_prob"][0])
+
+
+BINS = 7
+
+
+@pytest.fixture
+def listing(monkeypatch):
+    """Let the name lens stand for a task whose second column holds lists."""
+    columns = (
+        Column("z_phot", "float32", "", "src.redshift.phot", "Redshift"),
+        Column("pz", "float32", "mJy", "stat.probability", "A list", length="bins"),
+    )
+    task = SimpleNamespace(__doc__="Lists.", COLUMNS=columns)
+    monkeypatch.setattr(tasks, "load", lambda name, part="": task)
+    return task
+
+
+def list_rows(n=6, first=100, bins=BINS, dtype=np.float32):
+    rows = make_rows(n, first)
+    rows["z_phot"] = rows.pop("lens_prob")
+    del rows["lens_score"]
+    flat = pa.array(np.arange(n * bins, dtype=dtype) + first)
+    rows["pz"] = pa.FixedSizeListArray.from_arrays(flat, bins)
+    return rows
+
+
+@pytest.mark.parametrize("suffix", ["parquet", "fits"])
+def test_lists_come_back_with_shape_unit_and_meaning(tmp_path, listing, suffix):
+    parts = [write_rows(tmp_path / f"{k}.parquet", list_rows(first=100 * k)) for k in (2, 1)]
+    out = tmp_path / f"lens.{suffix}"
+    assert write_catalog("lens", parts, [out]) == 12
+    table = Table.read(out)
+    assert table["pz"].shape == (12, BINS)
+    assert table["pz"].dtype.name == "float32"
+    values = np.arange(6 * BINS).reshape(6, BINS)
+    np.testing.assert_array_equal(table["pz"], np.concatenate([values + 200, values + 100]))
+    info = table["pz"].info
+    assert (info.unit, info.description, info.meta["ucd"]) == (u.mJy, "A list", "stat.probability")
+
+
+def test_lists_are_declared_in_every_header(tmp_path, listing):
+    part = write_rows(tmp_path / "0.parquet", list_rows())
+    write_catalog("lens", [part], [tmp_path / "lens.fits", tmp_path / "lens.parquet"])
+    with fits.open(tmp_path / "lens.fits") as units:
+        header = units["lens"].header
+        number = header["TTYPE*"].values()
+        number = [*number].index("pz") + 1
+        assert header[f"TFORM{number}"] == f"{BINS}E"
+        assert f"TDIM{number}" not in header
+        names = ("TUNIT", "TUCD", "TCOMM")
+        found = [header[f"{name}{number}"] for name in names]
+        assert found == ["mJy", "stat.probability", "A list"]
+        units.verify("exception")
+    kind = pq.read_schema(tmp_path / "lens.parquet").field("pz").type
+    assert kind == pa.list_(pa.float32(), BINS)
+    facts = pq.ParquetFile(tmp_path / "lens.parquet").metadata.metadata
+    document = votable.parse(io.BytesIO(facts[b"IVOA.VOTable-Parquet.content"]), verify="exception")
+    field = document.get_first_table().get_field_by_id_or_name("pz")
+    assert (field.datatype, field.arraysize) == ("float", str(BINS))
+    told = Table.read(tmp_path / "lens.parquet", format="parquet.votable")
+    assert told["pz"].shape == (6, BINS)
+
+
+def test_an_empty_catalog_of_lists_has_their_type(tmp_path, listing):
+    part = write_rows(tmp_path / "0.parquet", list_rows(n=0))
+    outs = [tmp_path / "lens.parquet", tmp_path / "lens.fits"]
+    assert write_catalog("lens", [part], outs) == 0
+    for out in outs:
+        table = Table.read(out)
+        assert table["pz"].shape == (0, BINS)
+        assert table["pz"].dtype.name == "float32"
+        assert table["pz"].unit == u.mJy
+
+
+def test_an_empty_part_does_not_spoil_lists(tmp_path, listing):
+    parts = [
+        write_rows(tmp_path / "0.parquet", list_rows(n=0)),
+        write_rows(tmp_path / "1.parquet", list_rows()),
+    ]
+    assert write_catalog("lens", parts, [tmp_path / "lens.fits"]) == 6
+
+
+def test_lists_of_other_lengths_or_types_are_refused(tmp_path, listing):
+    good = write_rows(tmp_path / "good.parquet", list_rows())
+    longer = write_rows(tmp_path / "longer.parquet", list_rows(first=200, bins=BINS + 1))
+    with pytest.raises(AstromlError, match=r"longer.*pz: found lists of 8 values, but of 7 in"):
+        write_catalog("lens", [good, longer], [tmp_path / "x.fits"])
+    doubles = write_rows(tmp_path / "doubles.parquet", list_rows(dtype=np.float64))
+    with pytest.raises(AstromlError, match=r"pz: found fixed_size_list<.*double.*expected float"):
+        write_catalog("lens", [doubles], [tmp_path / "x.fits"])
+    loose = list_rows()
+    loose["pz"] = loose["pz"].cast(pa.list_(pa.float32()))
+    with pytest.raises(AstromlError, match=r"pz: found list<.*expected float lists of one length"):
+        write_catalog("lens", [write_rows(tmp_path / "l.parquet", loose)], [tmp_path / "x.fits"])
+    null = list_rows()
+    null["pz"] = pa.array([None, *null["pz"].to_pylist()[1:]], pa.list_(pa.float32(), BINS))
+    with pytest.raises(AstromlError, match="pz: 1 values are null"):
+        write_catalog("lens", [write_rows(tmp_path / "n.parquet", null)], [tmp_path / "x.fits"])
+
+
+def test_a_null_in_a_list_becomes_nan(tmp_path, listing):
+    rows = list_rows()
+    cells = rows["pz"].to_pylist()
+    cells[2][3] = None
+    rows["pz"] = pa.array(cells, pa.list_(pa.float32(), BINS))
+    write_catalog("lens", [write_rows(tmp_path / "0.parquet", rows)], [tmp_path / "lens.parquet"])
+    found = Table.read(tmp_path / "lens.parquet")["pz"]
+    assert np.argwhere(np.isnan(found)).tolist() == [[2, 3]]
+
+
+def test_a_task_writes_its_own_files(tmp_path, listing):
+    seen = {}
+
+    def export(rows, path):
+        """Write numbers."""
+        seen.update(rows)
+        with path.open("wb") as file:
+            np.savez(file, pz=rows["pz"])
+
+    listing.EXPORTS = {".npz": export}
+    part = write_rows(tmp_path / "0.parquet", list_rows())
+    write_catalog("lens", [part], [tmp_path / "lens.npz", tmp_path / "lens.parquet"])
+    assert list(seen) == [column.name for column in all_columns("lens")]
+    assert seen["pz"].shape == (6, BINS)
+    assert seen["object_id"].dtype == np.int64
+    with np.load(tmp_path / "lens.npz") as file:
+        np.testing.assert_array_equal(file["pz"], Table.read(tmp_path / "lens.parquet")["pz"])
+    with pytest.raises(AstromlError, match=r"expected .parquet or .fits or .npz"):
+        write_catalog("lens", [part], [tmp_path / "lens.txt"])
+
+
+def test_an_export_that_fails_leaves_nothing(tmp_path, listing):
+    def export(rows, path):
+        path.write_text("half")
+        raise AstromlError("no")
+
+    listing.EXPORTS = {".npz": export}
+    part = write_rows(tmp_path / "0.parquet", list_rows())
+    with pytest.raises(AstromlError, match="no"):
+        write_catalog("lens", [part], [tmp_path / "lens.npz"])
+    assert [path.name for path in tmp_path.iterdir()] == ["0.parquet"]
 
 
 @pytest.mark.parametrize("module", ["catalog.write", "report.page", "report.terminal", "score"])

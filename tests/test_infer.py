@@ -1,4 +1,5 @@
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
@@ -13,6 +14,7 @@ from astroml.errors import AstromlError
 from astroml.nets import weights
 from astroml.nets.normalise import Normalisation
 from astroml.provenance import digest, stamp
+from astroml.rows import read_rows
 from astroml.store import FLAGS, MASK, open_store
 
 
@@ -165,6 +167,39 @@ def test_quality_of_the_store_travels_along(made, tmp_path):
     assert table["sky_r"].to_pylist() == list(range(45))
     plain = score(made, tmp_path / "plain.parquet", [toy_store(tmp_path / "1.h5", n=45)])
     assert table.select(plain.column_names[:-1]) == plain.select(plain.column_names[:-1])
+
+
+def test_photometry_of_the_store_travels_along(made, tmp_path):
+    names = ["r_half", "flux_g", "flux_r", "flux_err_g", "mw_transmission_r"]
+
+    def change(block):
+        for at, name in enumerate(names):
+            block["objects"][name] = np.arange(45, dtype=np.float32) + 100 * at
+        block["objects"]["flux_r"][3] = np.nan
+
+    path = toy_store(tmp_path / "0.h5", n=45, change=change)
+    table = score(made, tmp_path / "rows.parquet", [path])
+    assert table.column_names[6:-2] == names
+    assert table["flux_err_g"].to_pylist() == list(range(300, 345))
+    assert table.schema.field("flux_r").type == pa.float32()
+    assert np.isnan(table["flux_r"].to_numpy()[3])
+    assert table["flux_r"].null_count == 0
+
+
+@pytest.mark.parametrize("n", [3, 0])
+def test_lists_are_as_long_as_the_options_say(tmp_path, n):
+    columns = (tasks.Column("pz", "float32", "", "", "A list", length="bins"),)
+    settings = SimpleNamespace(bins=4)
+    schema = infer.schema_of(columns, np.dtype(np.int64), [], settings)
+    assert schema.field("pz").type == pa.list_(pa.float32(), 4)
+    rows = {name: np.zeros(n) for name in ("object_id", "ra", "dec", "flags")}
+    rows |= {"weights": "a", "input": "b", "pz": np.arange(n * 4.0).reshape(n, 4)}
+    pq.write_table(infer.as_table(rows, schema), tmp_path / "rows.parquet")
+    found = read_rows([tmp_path / "rows.parquet"] * 2)["pz"]
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, np.concatenate([rows["pz"]] * (2 if n else 1)))
+    with pytest.raises((pa.ArrowInvalid, ValueError)):
+        infer.as_table(rows | {"pz": np.zeros((n + 1, 4))}, schema)
 
 
 def test_store_that_does_not_fit_leaves_nothing_behind(made, tmp_path):

@@ -58,6 +58,59 @@ QUALITY_PER_BAND = (
 )
 """The same for each band: the name gets the band's behind it."""
 
+PHOTOMETRY = (
+    Column(
+        "r_half",
+        "float32",
+        "arcsec",
+        "phys.angSize",
+        "Half-light radius of a Gaussian with the galaxy's second moments, seeing taken off",
+    ),
+)
+"""Columns of a catalog whose store holds photometry."""
+
+PHOTOMETRY_PER_BAND = (
+    Column(
+        "flux",
+        "float32",
+        "nJy",
+        "phot.flux",
+        "Flux in band {}, as it is on the sky, in a Gaussian aperture matched to the seeing; NaN "
+        "where there is none",
+    ),
+    Column(
+        "flux_err",
+        "float32",
+        "nJy",
+        "stat.error;phot.flux",
+        "Error of the flux in band {}, that of the background alone",
+    ),
+    Column(
+        "mw_transmission",
+        "float32",
+        "",
+        "phys.transmission;phys.absorption.gal",
+        "Share of the light in band {} that the Milky Way's dust lets through",
+    ),
+)
+"""The same for each band; the UCD gets the band's part of the spectrum behind it."""
+
+SPECTRUM = {
+    "u": "em.opt.U",
+    "g": "em.opt.B",
+    "r": "em.opt.R",
+    "i": "em.opt.I",
+    "z": "em.opt.I",
+    "y": "em.opt.I",
+    "VIS": "em.opt",
+    "Y": "em.IR.J",
+    "J": "em.IR.J",
+    "H": "em.IR.H",
+    "K": "em.IR.K",
+    "Ks": "em.IR.K",
+}
+"""Band -> UCD word of the wavelengths it lies at; a band of another name gets none."""
+
 
 def all_columns(task: str, known=()) -> tuple[Column, ...]:
     """Return every column of a task's catalog, in order.
@@ -67,28 +120,37 @@ def all_columns(task: str, known=()) -> tuple[Column, ...]:
     task : str
         Name of the task.
     known : iterable of str
-        Names of the columns at hand, of which those of quality are taken along.
+        Names of the columns at hand, of which those of quality and photometry are taken along.
     """
     flags, *made_by = LAST
-    return (*FIRST, *tasks.load(task).COLUMNS, flags, *quality(known), *made_by)
+    own = tasks.load(task).COLUMNS
+    measured = quality(name for name in known if name not in {column.name for column in own})
+    return (*FIRST, *own, flags, *measured, *made_by)
 
 
 def quality(known) -> list[Column]:
-    """Return what the quality columns among some names mean, in the names' order."""
-    whole = {column.name: column for column in QUALITY}
-    found = []
-    for name in known:
-        kind, _, band = name.partition("_")
-        shared = next((column for column in QUALITY_PER_BAND if column.name == kind), None)
-        if name in whole:
-            found.append(whole[name])
-        elif shared and band:
-            about = shared.description.format(band)
-            found.append(replace(shared, name=name, description=about))
-    return found
+    """Return what quality and photometry columns among some names mean, in the names' order."""
+    whole = {column.name: column for column in (*QUALITY, *PHOTOMETRY)}
+    found = [whole.get(name) or _of_band(name) for name in known]
+    return [column for column in found if column]
 
 
-def arrow_type(column: Column) -> pa.DataType:
-    """Return the Arrow type of a column."""
+def _of_band(name: str) -> Column | None:
+    """Return what a column of one band means; None if the name is none of these."""
+    shared = (*QUALITY_PER_BAND, *PHOTOMETRY_PER_BAND)
+    # The longest first, so that flux_err_g is not the flux of a band called err_g.
+    for column in sorted(shared, key=lambda one: -len(one.name)):
+        band = name.removeprefix(f"{column.name}_")
+        if band not in ("", name):
+            ucd = column.ucd
+            if column in PHOTOMETRY_PER_BAND and band in SPECTRUM:
+                ucd = f"{ucd};{SPECTRUM[band]}"
+            return replace(column, name=name, ucd=ucd, description=column.description.format(band))
+    return None
+
+
+def arrow_type(column: Column, length: int = 0) -> pa.DataType:
+    """Return the Arrow type of a column, whose cells are lists if ``length`` is given."""
     kinds = {"str": pa.string(), "bool": pa.bool_()}
-    return kinds.get(column.dtype) or getattr(pa, column.dtype)()
+    kind = kinds.get(column.dtype) or getattr(pa, column.dtype)()
+    return pa.list_(kind, length) if length else kind

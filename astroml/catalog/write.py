@@ -8,7 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -17,6 +16,7 @@ from astroml import __version__, tasks
 from astroml.catalog.columns import all_columns, arrow_type, quality
 from astroml.errors import AstromlError
 from astroml.provenance import replacing, stamp
+from astroml.rows import as_numpy
 from astroml.tasks import Column
 
 VOTABLE_TYPES = {
@@ -41,23 +41,32 @@ def write_catalog(task: str, rows_paths, outs) -> int:
     rows_paths : list of path
         Parquet files that infer wrote, in the order wanted.
     outs : list of path
-        Files to write; ``.parquet`` or ``.fits`` says how.
+        Files to write; the ending says how: ``.parquet``, ``.fits``, or one of the task's
+        ``EXPORTS``.
 
     Raises
     ------
     AstromlError
-        If a column is missing, unknown, of another type or null, or an object comes twice.
+        If a column is missing, unknown, of another type or null, an object comes twice, or lists
+        differ in length.
     """
     writers = {".parquet": write_parquet, ".fits": write_fits}
+    exports = getattr(tasks.load(task), "EXPORTS", {})
     outs = [Path(out) for out in outs]
     for out in outs:
-        if out.suffix not in writers:
-            raise AstromlError(f"{out}: found {out.suffix!r}, expected {' or '.join(writers)}")
+        if out.suffix not in {*writers, *exports}:
+            known = " or ".join((*writers, *exports))
+            raise AstromlError(f"{out}: found {out.suffix!r}, expected {known}")
     table, columns = gather(task, [Path(path) for path in rows_paths])
     about = stamp("catalog", {"task": task}, [Path(path) for path in rows_paths])
     for out in outs:
         with replacing(out) as part:
-            writers[out.suffix](table, columns, task, about, part)
+            if out.suffix in exports:
+                exports[out.suffix](
+                    {name: as_numpy(table[name]) for name in table.schema.names}, part
+                )
+            else:
+                writers[out.suffix](table, columns, task, about, part)
     return len(table)
 
 
@@ -83,11 +92,33 @@ def gather(task: str, paths: list[Path]) -> tuple[pa.Table, tuple[Column, ...]]:
     text = ids == {"string"} or (not ids and parts[0].schema.field("object_id").type == pa.string())
     if text:
         columns = (replace(columns[0], dtype="str"), *columns[1:])
-    schema = pa.schema([(column.name, arrow_type(column)) for column in columns])
+    lengths = _lengths(parts, columns, paths)
+    schema = pa.schema(
+        [(column.name, arrow_type(column, lengths.get(column.name, 0))) for column in columns]
+    )
     table = pa.concat_tables([part if len(part) else schema.empty_table() for part in parts])
     if not getattr(tasks.load(task), "MANY_ROWS", False):
         _refuse_duplicates(table["object_id"], paths)
     return table.combine_chunks(), columns
+
+
+def _lengths(
+    parts: list[pa.Table], columns: tuple[Column, ...], paths: list[Path]
+) -> dict[str, int]:
+    """Return how many values a cell of each column of lists holds, the same in every file."""
+    lengths = {}
+    for column in columns:
+        if not column.length:
+            continue
+        sizes = [part.schema.field(column.name).type.list_size for part in parts]
+        for path, size in zip(paths, sizes):
+            if size != sizes[0]:
+                raise AstromlError(
+                    f"{path}: column {column.name}: found lists of {size} values, but of "
+                    f"{sizes[0]} in {paths[0]}; infer all with the same weights"
+                )
+        lengths[column.name] = sizes[0]
+    return lengths
 
 
 def _names(path: Path) -> list[str]:
@@ -122,6 +153,8 @@ def _read(path: Path, columns: tuple[Column, ...]) -> pa.Table:
 
 def _check(values: pa.ChunkedArray, column: Column, path: Path) -> pa.ChunkedArray:
     """Return the values in the column's type; only text may be stored in several ways."""
+    if column.length:
+        return _check_lists(values, column, path)
     kind, wanted = values.type, arrow_type(column)
     plain = kind.value_type if pa.types.is_dictionary(kind) else kind
     if pa.types.is_string(plain) or pa.types.is_large_string(plain):
@@ -136,6 +169,24 @@ def _check(values: pa.ChunkedArray, column: Column, path: Path) -> pa.ChunkedArr
     if values.null_count:
         raise AstromlError(f"{path}: column {column.name}: {values.null_count} values are null")
     return values
+
+
+def _check_lists(values: pa.ChunkedArray, column: Column, path: Path) -> pa.ChunkedArray:
+    """Return lists of one length in the column's type."""
+    kind, inner = values.type, arrow_type(column)
+    if not pa.types.is_fixed_size_list(kind) or kind.value_type != inner:
+        raise AstromlError(
+            f"{path}: column {column.name}: found {kind}, expected {inner} lists of one length"
+        )
+    if values.null_count:
+        raise AstromlError(f"{path}: column {column.name}: {values.null_count} values are null")
+    flat = values.combine_chunks().flatten()
+    if flat.null_count and not pa.types.is_floating(inner):
+        raise AstromlError(f"{path}: column {column.name}: {flat.null_count} values are null")
+    if flat.null_count:
+        flat = pc.fill_null(flat, float("nan"))
+    wanted = arrow_type(column, kind.list_size)
+    return pa.chunked_array([pa.FixedSizeListArray.from_arrays(flat, type=wanted)])
 
 
 def _refuse_duplicates(ids: pa.ChunkedArray, paths: list[Path]) -> None:
@@ -154,10 +205,7 @@ def as_astropy(table: pa.Table, columns: tuple[Column, ...], task: str):
 
     data = Table(meta={"task": task, "version": __version__})
     for column in columns:
-        values = table[column.name].to_numpy()
-        if column.dtype == "str":
-            values = values.astype(str) if len(values) else np.zeros(0, "U1")
-        data[column.name] = values
+        data[column.name] = as_numpy(table[column.name])
         info = data[column.name]
         info.unit = column.unit or None
         info.description = column.description
@@ -183,14 +231,19 @@ def write_parquet(
         for column in columns
         if column.dtype == "str"
     }
+    lengths = {
+        column.name: table.schema.field(column.name).type.list_size
+        for column in columns
+        if column.length
+    }
     facts |= {f"table::len::{name}": str(width) for name, width in widths.items()}
     facts["IVOA.VOTable-Parquet.version"] = "1.0"
-    facts["IVOA.VOTable-Parquet.content"] = votable_header(columns, task, widths)
+    facts["IVOA.VOTable-Parquet.content"] = votable_header(columns, task, widths | lengths)
     facts["astroml.provenance"] = json.dumps(about)
     fields = [
         pa.field(
             column.name,
-            arrow_type(column),
+            table.schema.field(column.name).type,
             metadata={"unit": column.unit, "ucd": column.ucd, "description": column.description},
         )
         for column in columns
@@ -198,11 +251,12 @@ def write_parquet(
     pq.write_table(table.cast(pa.schema(fields, metadata=facts)), path, compression="zstd")
 
 
-def votable_header(columns: tuple[Column, ...], task: str, widths: dict[str, int]) -> str:
+def votable_header(columns: tuple[Column, ...], task: str, sizes: dict[str, int]) -> str:
     """Return the VOTable without data that describes a catalog, as XML.
 
-    ``widths`` gives the longest text of each text column: with a plain ``*`` astropy would read
-    objects, which it cannot put together with the text in the file.
+    ``sizes`` gives the length of the lists of each column of lists, and the longest text of each
+    text column: with a plain ``*`` astropy would read objects, which it cannot put together with
+    the text in the file.
     """
     from astropy import units as u
 
@@ -216,8 +270,8 @@ def votable_header(columns: tuple[Column, ...], task: str, widths: dict[str, int
     ElementTree.SubElement(table, "DESCRIPTION").text = about
     for column in columns:
         facts = {"name": column.name, "datatype": VOTABLE_TYPES[column.dtype], "ucd": column.ucd}
-        if column.dtype == "str":
-            facts["arraysize"] = str(widths[column.name])
+        if column.name in sizes:
+            facts["arraysize"] = str(sizes[column.name])
         if column.unit:
             facts["unit"] = u.Unit(column.unit).to_string("vounit")
         if column.name in ("ra", "dec"):
@@ -250,6 +304,8 @@ def write_fits(
             after = f"TUNIT{number}" if f"TUNIT{number}" in header else f"TFORM{number}"
             header.set(f"TCOMM{number}", column.description, after=after)
             header.set(f"TUCD{number}", column.ucd, after=after)
+            # TFORM says all of a list; some readers take TDIM for an image in each cell.
+            header.remove(f"TDIM{number}", ignore_missing=True)
         header["EXTNAME"] = task
         header["RADESYS"] = ("ICRS", "frame of ra and dec")
         header["ORIGIN"] = f"astroml {__version__}"
