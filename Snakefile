@@ -27,5 +27,6 @@ rule all:
     default_target: True
     input:
         expand(f"{CATALOGS}/{{task}}.{{kind}}", task=TASKS, kind=["parquet", "fits"]),
+        expand(f"{CATALOGS}/{{file}}", file=EXPORTS),
         metrics_files(),
         f"{RESULTS}/report.html",

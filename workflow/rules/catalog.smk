@@ -1,5 +1,5 @@
 # REQUIRED INPUTS: a task's rows of all parts of the run's store
-# OUTPUTS:         catalogs/<run>/<task>.parquet and .fits
+# OUTPUTS:         catalogs/<run>/<task>.parquet and .fits, and the task's own formats
 # COMMANDS:        astroml catalog
 
 
@@ -26,4 +26,30 @@ rule catalog:
         " {params.rows}"
         " --out {output.parquet:q}"
         " --out {output.fits:q}"
+        " 2>&1 | tee {log:q}"
+
+
+rule export:
+    input:
+        rows=lambda wildcards: rows_of(wildcards.task, "store"),
+    output:
+        file=f"{CATALOGS}/{{task}}.{{kind}}",
+    log:
+        f"{RESULTS}/logs/export/{{task}}.{{kind}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/export.{{task}}.{{kind}}.tsv"
+    wildcard_constraints:
+        kind="|".join({name.split(".")[1] for name in EXPORTS}) or "none",
+    conda:
+        "../envs/astroml.yaml"
+    params:
+        rows=lambda wildcards, input: flags("rows", input.rows),
+        version=VERSIONS["catalog"],
+    message:
+        "Writing the {wildcards.task} catalog as {wildcards.kind}"
+    shell:
+        "astroml catalog"
+        " --task {wildcards.task}"
+        " {params.rows}"
+        " --out {output.file:q}"
         " 2>&1 | tee {log:q}"

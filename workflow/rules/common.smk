@@ -27,6 +27,11 @@ RESULTS = f"results/{CONFIG.run}"
 CATALOGS = f"catalogs/{CONFIG.run}"
 SIMULATED_INPUT = CONFIG.input.manifest is None
 LABELLED = "sky" if CONFIG.train_on == "simulated" else "store"
+EXPORTS = [
+    f"{task}{ending}"
+    for task in TASKS
+    for ending in getattr(load_task(task), "EXPORTS", {})
+]
 
 
 wildcard_constraints:
