@@ -45,7 +45,7 @@ NODES, OLD, YOUNG = (
     .T
 )
 
-TYPES = {"E": 1.0, "Sbc": 0.72, "Scd": 0.38, "Im": 0.0}
+TYPES = {"E": 1.0, "S0": 0.93, "Sbc": 0.72, "Scd": 0.38, "Im": 0.0}
 """Share of the light at 560 nm that comes from old stars, for each galaxy type."""
 
 WIDTH = 0.2
@@ -85,6 +85,30 @@ def magnitudes(old, z, wavelengths, mag, mag_wavelength, dust=0.0) -> np.ndarray
     absorbed = 4.05 * dust[:, None, None] * (550 / rest) ** 0.9
     relative = -2.5 * np.log10((light * 10 ** (-0.4 * absorbed)).mean(-1))  # (n, band + 1)
     return mag[:, None] + relative[:, :-1] - relative[:, -1:]
+
+
+def k_correction(old, z, wavelength: float) -> np.ndarray:
+    """Return what a band's magnitude gains by redshift alone, mag.
+
+    Hogg et al. (2002, astro-ph/0210394), eq. 8, for AB magnitudes and one band.
+
+    Parameters
+    ----------
+    old : (n,) array or float
+        Share of old stars, rest frame.
+    z : (n,) array
+        Redshift.
+    wavelength : float
+        Effective wavelength of the band, nm.
+    """
+    old, z = np.broadcast_arrays(*map(np.atleast_1d, (old, z)))
+    band = wavelength * (1 + (np.arange(9) - 4) / 9 * WIDTH)
+
+    def light(rest):
+        share = old[:, None]
+        return (share * _spectrum(OLD, rest) + (1 - share) * _spectrum(YOUNG, rest)).mean(-1)
+
+    return -2.5 * np.log10((1 + z) * light(band / (1 + z[:, None])) / light(band[None]))
 
 
 def _spectrum(nodes: np.ndarray, wavelength: np.ndarray) -> np.ndarray:

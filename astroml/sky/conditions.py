@@ -13,9 +13,9 @@ PATCH, PLACE, DEFECT = 100, 101, 102
 """Streams of random numbers that are drawn here; a task's own are below 100."""
 
 
-def stream(seed: int, which: int, index: int) -> np.random.Generator:
+def stream(seed: int, which: int, *index: int) -> np.random.Generator:
     """Return the generator of one object for one purpose, whatever else is drawn."""
-    return np.random.default_rng([seed, which, index])
+    return np.random.default_rng([seed, which, *index])
 
 
 def conditions(rng: np.random.Generator, survey: Survey) -> dict:

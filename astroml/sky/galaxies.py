@@ -35,6 +35,12 @@ EMPTY = dict.fromkeys((*SHAPE_NAMES, *ARM_NAMES), 0.0) | {
     "z": 0.1,
 }
 
+LIGHT = ("old", "z", "mag", "dust")
+"""What decides the fluxes of a component."""
+
+PIECE = 20_000
+"""Components whose spectra are in memory at once."""
+
 
 def component(**facts: float) -> dict[str, float]:
     """Return a component; what is not said is round, smooth, old and at the centre."""
@@ -321,14 +327,18 @@ def stack(lists: list[list[dict[str, float]]], wavelengths, scatter: np.ndarray)
         ``part_<name>`` (n, slot) float32, and ``part_flux`` (n, slot, band) nJy.
     """
     slots = max(map(len, lists), default=1)
-    filled = [parts + [EMPTY] * (slots - len(parts)) for parts in lists]
-    table = {
-        name: np.array([[part[name] for part in parts] for parts in filled], np.float32)
-        for name in EMPTY
-    }
-    flat = [table[name].astype(float).ravel() for name in ("old", "z", "mag", "dust")]
-    mags = magnitudes(flat[0], flat[1], wavelengths, flat[2], MAG_WAVELENGTH, flat[3])
-    mags = mags.reshape(len(lists), slots, len(wavelengths)) + scatter[:, :slots]
-    flux = 10 ** (-0.4 * (mags - 31.4)) * (table["shape"] > 0)[..., None]
-    columns = {f"part_{name}": values for name, values in table.items()}
-    return columns | {"part_flux": flux.astype(np.float32)}
+    owner = np.repeat(np.arange(len(lists)), [len(parts) for parts in lists])
+    slot = np.array([at for parts in lists for at in range(len(parts))], int)
+    filled = [list(map(part.get, EMPTY)) for parts in lists for part in parts]
+    filled = np.array(filled, float).reshape(-1, len(EMPTY)).astype(np.float32)
+    table = {}
+    for at, (name, nothing) in enumerate(EMPTY.items()):
+        table[name] = np.full((len(lists), slots), nothing, np.float32)
+        table[name][owner, slot] = filled[:, at]
+    flux = np.zeros((len(lists), slots, len(wavelengths)), np.float32)
+    for begin in range(0, len(owner), PIECE):
+        some = owner[begin : begin + PIECE], slot[begin : begin + PIECE]
+        old, z, mag, dust = (table[name][some].astype(float) for name in LIGHT)
+        mags = magnitudes(old, z, wavelengths, mag, MAG_WAVELENGTH, dust) + scatter[some]
+        flux[some] = 10 ** (-0.4 * (mags - 31.4)) * (table["shape"][some] > 0)[:, None]
+    return {f"part_{name}": values for name, values in table.items()} | {"part_flux": flux}

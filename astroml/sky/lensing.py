@@ -61,6 +61,16 @@ def velocity_dispersion(theta_e, z_lens, z_source) -> np.ndarray:
     return SPEED_OF_LIGHT * np.sqrt(bend)
 
 
+def comoving_distance(z) -> np.ndarray:
+    """Return the comoving distance, Mpc, for H0 = 70 km/s/Mpc."""
+    return np.interp(z, *_comoving()) * SPEED_OF_LIGHT / 70
+
+
+def distance_modulus(z) -> np.ndarray:
+    """Return the distance modulus, mag, for H0 = 70 km/s/Mpc."""
+    return 5 * np.log10(comoving_distance(z) * (1 + np.asarray(z))) + 25
+
+
 def angular_scale(z) -> np.ndarray:
     """Return the kpc in one arcsec at redshift ``z``, for H0 = 70 km/s/Mpc."""
     distance = np.interp(z, *_comoving()) * SPEED_OF_LIGHT / 70 * 1000 / (1 + np.asarray(z))

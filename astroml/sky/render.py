@@ -74,9 +74,9 @@ def draw_light(columns: dict, survey: Survey, size: int, rows, device="cpu") -> 
     ----------
     columns : dict
         ``part_<name>`` (n, slot) for each of ``PART_NAMES`` and ``part_flux`` (n, slot, band) nJy;
+        ``psf_fwhm`` (n, band) arcsec, ``psf_q``, ``psf_phi`` (n,). Where the sky has lenses:
         ``lens_<name>`` (n,) and ``source_<name>`` (n,), ``source_flux`` (n, band) nJy unlensed,
-        where ``lens_theta_e`` above 0 makes a lens; ``psf_fwhm`` (n, band) arcsec, ``psf_q``,
-        ``psf_phi`` (n,).
+        where ``lens_theta_e`` above 0 makes a lens.
     survey : Survey
         Bands and pixels.
     size : int
@@ -89,8 +89,9 @@ def draw_light(columns: dict, survey: Survey, size: int, rows, device="cpu") -> 
     Returns
     -------
     dict
-        ``galaxies`` and ``arcs`` (n, band, y, x) tensors, nJy per pixel; ``magnification`` (n,),
-        the lensed over the unlensed flux on the canvas, 0 where there is no lens.
+        ``galaxies`` (n, band, y, x) tensor, nJy per pixel; of a sky with lenses also ``arcs``, the
+        same, and ``magnification`` (n,), the lensed over the unlensed flux on the canvas, 0 where
+        there is no lens.
     """
     return in_chunks(partial(_draw_light, columns, survey, size, device=device), rows, device)
 
@@ -101,25 +102,32 @@ def _draw_light(columns: dict, survey: Survey, size: int, rows, device) -> dict:
     scale, edge = survey.pixel_scale / FINE, margin(survey)
     cells = FINE * (size + 2 * edge)
     shape = (len(rows), len(survey.bands), cells, cells)
-    plain, bent = torch.zeros(shape, device=device), torch.zeros(shape, device=device)
+    plain = torch.zeros(shape, device=device)
     parts = {name: here[f"part_{name}"].flatten() for name in PART_NAMES}
     slots = here["part_shape"].shape[1]
     owner = torch.arange(len(rows), device=device).repeat_interleave(slots)
     paint(plain, parts, owner, here["part_flux"].flatten(0, 1), scale)
+    seeing = here["psf_fwhm"], here["psf_q"], here["psf_phi"], survey.psf.beta, scale
+    inside = slice(edge, edge + size)
+    light = {"galaxies": convolve(plain, *seeing)[..., inside, inside]}
+    if "lens_theta_e" in here:
+        bent, light["magnification"] = _bend(here, shape, scale)
+        light["arcs"] = torch.zeros_like(light["galaxies"])
+        lenses = torch.nonzero(here["lens_theta_e"] > 0)[:, 0]
+        if len(lenses):
+            some = [value[lenses] for value in seeing[:3]]
+            light["arcs"][lenses] = convolve(bent[lenses], *some, *seeing[3:])[..., inside, inside]
+    return light
+
+
+def _bend(here: dict, shape: tuple, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Paint the arcs on a canvas; return it and the magnification of each object."""
+    bent = torch.zeros(shape, device=here["lens_theta_e"].device)
     lenses = torch.nonzero(here["lens_theta_e"] > 0)[:, 0]
     lens = {name: here[f"lens_{name}"][lenses] for name in LENS_NAMES}
     source = {name: here[f"source_{name}"][lenses] for name in SOURCE_NAMES}
     paint_arcs(bent, lens, source, lenses, here["source_flux"][lenses], scale)
-    unlensed = here["source_flux"].sum(1).clamp(min=1e-20)
-    magnification = bent.sum((1, 2, 3)) / unlensed
-    seeing = here["psf_fwhm"], here["psf_q"], here["psf_phi"], survey.psf.beta, scale
-    inside = slice(edge, edge + size)
-    galaxies = convolve(plain, *seeing)[..., inside, inside]
-    arcs = torch.zeros_like(galaxies)
-    if len(lenses):
-        some = [value[lenses] for value in seeing[:3]]
-        arcs[lenses] = convolve(bent[lenses], *some, *seeing[3:])[..., inside, inside]
-    return {"galaxies": galaxies, "arcs": arcs, "magnification": magnification}
+    return bent, bent.sum((1, 2, 3)) / here["source_flux"].sum(1).clamp(min=1e-20)
 
 
 def arc_snr(arcs: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
@@ -160,8 +168,8 @@ def render(columns: dict, survey: Survey, size: int, rows, device="cpu", seed: i
     -------
     dict of numpy arrays
         ``image`` (n, band, y, x) float32 nJy; ``mask`` (n, band, y, x) uint8, bits of
-        ``store.MASK``; ``sigma`` (n, band) nJy; ``psf_fwhm`` (n, band) arcsec; ``arc_snr`` and
-        ``magnification`` (n,).
+        ``store.MASK``; ``sigma`` (n, band) nJy; ``psf_fwhm`` (n, band) arcsec; of a sky with lenses
+        also ``arc_snr`` and ``magnification`` (n,).
     """
     drawn = in_chunks(partial(_render, columns, survey, size, device, seed), rows, device)
     return {name: values.cpu().numpy() for name, values in drawn.items()}
@@ -170,7 +178,7 @@ def render(columns: dict, survey: Survey, size: int, rows, device="cpu", seed: i
 @torch.no_grad()
 def _render(columns: dict, survey: Survey, size: int, device: str, seed: int, rows) -> dict:
     light = _draw_light(columns, survey, size, rows, device)
-    total = light["galaxies"] + light["arcs"]
+    total = light["galaxies"] + light["arcs"] if "arcs" in light else light["galaxies"]
     here = take({name: columns[name] for name in ("sigma", "background", "psf_fwhm")}, rows, device)
     sigma = here["sigma"]
     field = noise.unit_noise(rows, total.shape[1], size, survey.noise_correlation, seed).to(device)
@@ -180,11 +188,8 @@ def _render(columns: dict, survey: Survey, size: int, device: str, seed: int, ro
     noise.spoil(
         image, mask, sigma, {name: columns[name][rows] for name in columns if "defect" in name}
     )
-    return {
-        "image": image,
-        "mask": mask,
-        "sigma": sigma,
-        "psf_fwhm": here["psf_fwhm"],
-        "arc_snr": arc_snr(light["arcs"], sigma),
-        "magnification": light["magnification"],
-    }
+    rendered = {"image": image, "mask": mask, "sigma": sigma, "psf_fwhm": here["psf_fwhm"]}
+    if "arcs" in light:
+        rendered["arc_snr"] = arc_snr(light["arcs"], sigma)
+        rendered["magnification"] = light["magnification"]
+    return rendered

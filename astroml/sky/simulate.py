@@ -14,12 +14,19 @@ import torch
 from astroml import provenance, store, tasks
 from astroml.config import Inject, Splits
 from astroml.errors import AstromlError
+from astroml.photometry import photometry_columns
 from astroml.progress import Progress
 from astroml.sky.cutouts import CubeWriter
-from astroml.survey import Survey, njy_per_unit
+from astroml.survey import Survey, galactic_extinction, njy_per_unit
 
 BLOCK = 128
 """Objects rendered and written at once."""
+
+PLANES = ("image", "mask", "sigma", "psf_fwhm")
+"""What a store holds of the pixels."""
+
+DECIMALS = {"deg": 7, "mag": 4, "arcsec": 4, "": 2}
+"""Decimals in the manifest by unit; what has none is written whole."""
 
 POSITION = ("object_id", "ra", "dec", "ebv")
 """Columns of every manifest and store."""
@@ -41,26 +48,33 @@ def describe(device: str) -> str:
     return f"on cpu, {torch.get_num_threads()} threads"
 
 
-def render_blocks(sky, columns, survey, size: int, seed: int, device: str) -> Iterator[tuple]:
-    """Render a population block by block, in order; yield columns, pixels and labels of each.
+def render_blocks(sky, columns, survey, size: int, seed: int, device: str, rows) -> Iterator[tuple]:
+    """Render rows of a population block by block; yield columns, pixels and labels of each.
 
     The next block is rendered while the caller writes the last one.
     """
+    blocks = [rows[begin : begin + BLOCK] for begin in range(0, len(rows), BLOCK)]
 
-    def draw(begin: int) -> tuple:
-        rows = np.arange(begin, min(begin + BLOCK, len(columns["object_id"])))
+    def draw(rows: np.ndarray) -> tuple:
         rendered = sky.render(columns, survey, size, rows, device=device, seed=seed)
         some = {name: values[rows] for name, values in columns.items()}
         return some, rendered, sky.labels(some, rendered)
 
     with ThreadPoolExecutor(1) as ahead:
         waiting = None
-        for begin in range(0, len(columns["object_id"]), BLOCK):
-            coming = ahead.submit(draw, begin)
+        for block in blocks:
+            coming = ahead.submit(draw, block)
             if waiting:
                 yield waiting.result()
             waiting = coming
-        yield waiting.result()
+        if waiting:
+            yield waiting.result()
+
+
+def _wanted(columns: dict) -> np.ndarray:
+    """Return the rows to render: of a galaxy drawn several times, one outside the train split."""
+    copy = columns.get("copy", np.zeros(len(columns["object_id"]), int))
+    return np.flatnonzero((copy == 0) | (columns.get("split", "") == "train"))
 
 
 def _say(verb: str, progress: Progress, device: str) -> None:
@@ -99,9 +113,9 @@ def simulate_survey(
     unit = np.array(unit, np.float32)[:, None, None]
     (out / "images").mkdir(parents=True, exist_ok=True)
     (out / "manifest.csv").unlink(missing_ok=True)
-    facts = []
-    with Progress("simulate", len(columns["object_id"])) as progress:
-        for some, pixels, labels in render_blocks(sky, columns, survey, size, seed, device):
+    facts, rows = [], _wanted(columns)
+    with Progress("simulate", len(rows)) as progress:
+        for some, pixels, labels in render_blocks(sky, columns, survey, size, seed, device, rows):
             ivar = (unit[None] / pixels["sigma"][..., None, None]) ** 2
             # Pixels that are masked have no weight.
             ivar = np.where(pixels["mask"] > 0, 0, ivar)
@@ -114,29 +128,25 @@ def simulate_survey(
                     some["ra"][row],
                     some["dec"][row],
                 )
-            facts.append(labels | {"magnification": pixels["magnification"]})
+            facts.append(labels | {name: pixels[name] for name in pixels if name not in PLANES})
             progress.advance(len(some["object_id"]))
     _say("simulated", progress, device)
-    labels = {name: np.concatenate([one[name] for one in facts]) for name in facts[0]}
+    facts = {name: np.concatenate([one[name] for one in facts]) for name in facts[0]}
     stamp = provenance.stamp(
         "simulate", population, task=task, survey=survey.name, size=size, seed=seed
     )
-    _write_truth(out / "truth.parquet", columns | labels, survey, sky.UNITS, stamp)
-    del labels["magnification"]
-    _write_manifest(out / "manifest.csv", columns, labels)
+    columns = {name: values[rows] for name, values in columns.items()}
+    _write_truth(out / "truth.parquet", columns | facts, survey, sky.UNITS, stamp)
+    _write_manifest(
+        out / "manifest.csv", columns, {name: facts[name] for name in labels}, sky.UNITS
+    )
 
 
-def _write_manifest(path: Path, columns: dict, labels: dict) -> None:
+def _write_manifest(path: Path, columns: dict, labels: dict, units: dict) -> None:
     names = [f"images/{name}.fits" for name in columns["object_id"]]
     table = {name: columns[name] for name in POSITION}
     table |= {"file": np.array(names), "group": columns["group"], **labels}
-    ways = {
-        "ra": "{:.7f}",
-        "dec": "{:.7f}",
-        "ebv": "{:.4f}",
-        "theta_e": "{:.4f}",
-        "arc_snr": "{:.2f}",
-    }
+    ways = {name: f"{{:.{DECIMALS[unit]}f}}" for name, unit in units.items() if unit in DECIMALS}
     texts = [[ways.get(name, "{}").format(one) for one in values] for name, values in table.items()]
     lines = [",".join(table), *(",".join(row) for row in zip(*texts))]
     with provenance.replacing(path) as part:
@@ -190,17 +200,29 @@ def simulate_store(
     columns["split"] = store.assign_splits(columns["ra"], columns["dec"], columns["group"], splits)
     header = _header(module.SET, survey, size, "simulate", population, task=task, seed=seed)
 
+    rows = _wanted(columns)
+
     def blocks() -> Iterator[dict]:
-        for some, pixels, labels in render_blocks(sky, columns, survey, size, seed, device):
+        for some, pixels, labels in render_blocks(sky, columns, survey, size, seed, device, rows):
             names = (*POSITION, "group", "split")
             objects = {name: some[name] for name in names} | labels
             objects["flags"] = np.zeros(len(some["ra"]), np.int32)
-            planes = {name: pixels[name] for name in ("image", "mask", "sigma", "psf_fwhm")}
+            planes = {name: pixels[name] for name in PLANES}
+            objects |= _photometry(planes, some["ebv"], survey)
             yield planes | {"objects": objects}
 
-    with Progress("simulate", len(columns["object_id"])) as progress:
+    with Progress("simulate", len(rows)) as progress:
         store.write_shard(out, header, progress.over(blocks(), "image"))
     _say("simulated", progress, device)
+
+
+def _photometry(planes: dict, ebv: np.ndarray, survey: Survey) -> dict[str, np.ndarray]:
+    """Measure the object columns that ingest would."""
+    wavelengths = [band.wavelength for band in survey.bands.values()]
+    dimming = 10 ** (-0.4 * galactic_extinction(ebv, wavelengths))
+    return photometry_columns(
+        *(planes[name] for name in PLANES), survey.pixel_scale, list(survey.bands), dimming
+    )
 
 
 def _header(cutouts, survey, size, stage, options, inputs=None, **facts) -> store.Header:

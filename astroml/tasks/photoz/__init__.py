@@ -37,13 +37,20 @@ class Table(Strict):
     """A table of real photometry with spectroscopic redshifts, to be rendered."""
 
     file: str = Field(
-        description="CSV, text or FITS table; .gz too. Environment variables are filled in."
+        description="CSV, text or FITS table, .gz too, or several by wildcards. Environment "
+        "variables are filled in."
+    )
+    columns: list[str] | None = Field(
+        None, description="Names of all columns in order, where the file's header has them wrong."
     )
     z_spec: str = Field("z_spec", description="Column of the spectroscopic redshift.")
     mag: str = Field(
         "mag_{band}", description="Columns of magnitudes; {BAND} is the band in capitals."
     )
-    mag_err: str = Field("mag_err_{band}", description="Columns of their errors.")
+    mag_err: str = Field(
+        "mag_err_{band}",
+        description="Columns of their errors, by which types are told; may be absent.",
+    )
     system: str = Field(
         "ab", pattern="^(ab|sdss)$", description="ab: logarithmic; sdss: asinh magnitudes of SDSS."
     )
@@ -55,13 +62,19 @@ class Sky(Strict):
 
     objects: int = Field(4000, ge=1, description="Galaxies drawn, where no table is named.")
     mag_limit: float = Field(20.0, description="Faintest r magnitude of drawn galaxies, AB.")
-    z_max: float = Field(0.6, gt=0, description="Highest redshift of drawn galaxies.")
+    z_max: float = Field(0.6, gt=0.01, le=6, description="Highest redshift of drawn galaxies.")
     wrong: float = Field(0.015, ge=0, lt=1, description="Fraction with a wrong spectroscopic z.")
+    sed_scatter: float = Field(
+        0.04, ge=0, description="Scatter of drawn spectra from their type's, mag per band."
+    )
+    zero_point_jitter: float = Field(
+        0.015, ge=0, description="Scatter of the zero points of each band and degree of sky, mag."
+    )
     tables: list[Table] = Field([], description="Tables whose galaxies are rendered instead.")
     copies: int = Field(
         1,
         ge=1,
-        description="Times each galaxy outside the test split is drawn: other noise, seeing, shape.",
+        description="Times each galaxy of the train split is drawn: other noise, seeing, shape.",
     )
 
 
