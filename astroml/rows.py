@@ -124,3 +124,30 @@ def join(
             count = int(np.isnan(truth[name]).sum())
             raise AstromlError(f"label {name}: {count} of {len(place)} are NaN; mend the manifest")
     return truth, {name: column[chosen] for name, column in rows.items()}
+
+
+def baselines(
+    task: str, objects: dict[str, np.ndarray], object_ids: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return what the task's other methods say of some objects; nothing if it has none.
+
+    Parameters
+    ----------
+    task : str
+        Name of the task.
+    objects : dict
+        The object table of the labelled store.
+    object_ids : (k,) array
+        Objects wanted, all of them in the table.
+
+    Returns
+    -------
+    dict
+        column -> (k,) array.
+    """
+    module = tasks.load(task)
+    if not hasattr(module, "baselines"):
+        return {}
+    order = np.argsort(objects["object_id"], kind="stable")
+    place = order[np.searchsorted(objects["object_id"], object_ids, sorter=order)]
+    return {name: values[place] for name, values in module.baselines(objects).items()}

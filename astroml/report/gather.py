@@ -15,7 +15,7 @@ from astroml import config as configs
 from astroml import tasks
 from astroml.errors import AstromlError
 from astroml.provenance import digest
-from astroml.rows import join, read_rows
+from astroml.rows import baselines, join, read_rows
 from astroml.store import FLAGS, Store, open_store
 
 FPR = 0.01
@@ -78,6 +78,16 @@ class Run:
         return [Evidence(self, name) for name in configs.chosen_tasks(self.config)]
 
 
+def ranks(column: str) -> bool:
+    """Return whether a first column says how good a candidate is, rather than a quantity."""
+    return column.endswith(("_prob", "_score"))
+
+
+def evenly(n: int, count: int) -> np.ndarray:
+    """Return at most ``count`` places among ``n`` at even steps, first and last among them."""
+    return np.unique(np.linspace(0, n - 1, min(n, count)).round().astype(int))
+
+
 def number(text: str | None) -> float | None:
     """Return a benchmark's number; Snakemake writes ``-`` or ``NA`` where it has none."""
     try:
@@ -103,8 +113,18 @@ class Evidence:
 
     @property
     def column(self) -> str:
-        """The column that candidates are sorted by."""
+        """The task's first column: what candidates are sorted by, or the quantity it measures."""
         return self.task.COLUMNS[0].name
+
+    @property
+    def ranks(self) -> bool:
+        """Whether the first column says how good a candidate is."""
+        return ranks(self.column)
+
+    @property
+    def binary(self) -> bool:
+        """Whether the first column is the probability of a yes."""
+        return self.column.endswith("_prob")
 
     @cached_property
     def card(self) -> dict:
@@ -171,10 +191,19 @@ class Evidence:
         return (truth, rows) if len(rows["object_id"]) else None
 
     @cached_property
+    def compared(self) -> tuple[dict, dict] | None:
+        """``truth_and_rows``, with what other methods say as further columns of the rows."""
+        if self.truth_and_rows is None:
+            return None
+        truth, rows = self.truth_and_rows
+        objects = self.run.store(self.labelled, self.task.SET).objects
+        return truth, rows | baselines(self.name, objects, rows["object_id"])
+
+    @cached_property
     def threshold(self) -> float | None:
         """Value of the first column that one percent of the labelled negatives pass."""
         label = getattr(self.task, "LABEL", None)
-        if self.truth_and_rows is None or label not in self.truth_and_rows[0]:
+        if not self.binary or self.truth_and_rows is None or label not in self.truth_and_rows[0]:
             return None
         truth, rows = self.truth_and_rows
         negatives = rows[self.column][truth[label] == 0]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fnmatch
 from collections import Counter
 from pathlib import Path
 
@@ -14,13 +13,9 @@ from astroml.config import Run as Config
 from astroml.config import chosen_tasks
 from astroml.errors import AstromlError
 from astroml.provenance import digest, replacing
-from astroml.report import mosaic, panels, terminal
+from astroml.report import gallery, metrics, panels, terminal
 from astroml.report.gather import Evidence, Run
-from astroml.store import FLAGS
 from astroml.survey import load_survey
-
-MISTAKES = 8
-"""Worst mistakes of each sort that are drawn."""
 
 REJECTS = 12
 """Rejected objects that are listed."""
@@ -68,7 +63,7 @@ def build(config: Config, results: str | Path, catalogs: str | Path, out: str | 
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    environment.filters |= {"duration": duration, "value": value_text}
+    environment.filters |= {"duration": duration, "value": metrics.value_text}
     text = environment.get_template("page.html.j2").render(facts)
     with replacing(out) as part:
         part.write_text(text, encoding="utf-8")
@@ -134,17 +129,22 @@ def caveats(run: Run) -> list[str]:
 
 def task_section(evidence: Evidence) -> dict:
     """Return what the page shows of one task."""
-    pair = evidence.truth_and_rows
+    found = (evidence.metrics or {}).get("metrics", {})
     return {
         "name": evidence.name,
         "about": evidence.task.__doc__.strip().splitlines()[0],
         "weights": weights_facts(evidence),
         "measured": measured(evidence),
-        "metrics": metric_lines(evidence),
-        "figures": [*panels.binary_figures(evidence), *panels.common_figures(evidence)],
-        "top": top_candidates(evidence),
-        "mistakes": mistakes(evidence, *pair) if pair else [],
-        "labelled": pair is not None,
+        "metrics": metrics.lines(evidence.task, found),
+        "binned": metrics.tables(evidence.task, found),
+        "figures": [
+            *panels.binary_figures(evidence),
+            *panels.own_figures(evidence),
+            *panels.common_figures(evidence),
+        ],
+        "ranks": evidence.ranks,
+        "shown": gallery.shown(evidence),
+        "mistakes": gallery.mistakes(evidence),
     }
 
 
@@ -186,81 +186,6 @@ def measured(evidence: Evidence) -> str:
     )
 
 
-def metric_lines(evidence: Evidence) -> list[dict]:
-    """Return the metrics with their names for people and their meaning."""
-    known = getattr(evidence.task, "METRICS", {})
-    lines = []
-    for name, metric in (evidence.metrics or {}).get("metrics", {}).items():
-        label, meaning = name, ""
-        for pattern, words in known.items():
-            if fnmatch.fnmatchcase(name, pattern):
-                rest = name[len(pattern) - 1 :] if pattern.endswith("*") else ""
-                label = words[0].replace("*", rest.replace("_", "-"))
-                meaning = words[1].replace("*", rest)
-                break
-        told = bool(lines) and lines[-1]["whole"] == meaning  # once for a family of metrics
-        meaning, whole = "" if told else meaning, meaning
-        lines.append({"label": label, "meaning": meaning, "whole": whole, **metric})
-    return lines
-
-
-def top_candidates(evidence: Evidence) -> list[dict]:
-    """Return the cutouts of the objects that score highest."""
-    rows = evidence.rows()
-    if rows is None:
-        return []
-    order = np.lexsort((rows["object_id"], -rows[evidence.column].astype(float)))
-    return tiles(evidence, "store", rows, order[: evidence.run.config.report.top])
-
-
-def mistakes(evidence: Evidence, truth: dict, rows: dict) -> list[dict]:
-    """Return the worst mistakes on the labelled test split, in groups."""
-    label = getattr(evidence.task, "LABEL", None)
-    if label not in truth:
-        return []
-    yes, value = truth[label] == 1, rows[evidence.column].astype(float)
-    wrong = {
-        f"Missed: {evidence.name} by truth, scored lowest": (yes & (value < 0.5), value),
-        f"False positives: no {evidence.name}, scored highest": (~yes & (value > 0.5), -value),
-    }
-    groups = []
-    for title, (which, key) in wrong.items():
-        order = np.lexsort((rows["object_id"], key))
-        order = order[which[order]]
-        drawn = tiles(evidence, evidence.labelled, rows, order[:MISTAKES])
-        groups.append({"title": title, "count": int(which.sum()), "tiles": drawn})
-    return groups
-
-
-def tiles(evidence: Evidence, place: str, rows: dict, order: np.ndarray) -> list[dict]:
-    """Return cutouts with what stands under them."""
-    store = evidence.run.store(place, evidence.task.SET)
-    ids = rows["object_id"][order]
-    if store is None or not len(ids):
-        return []
-    truth = {}
-    if "kind" in store.objects:
-        truth = dict(zip(store.objects["object_id"].tolist(), store.objects["kind"].tolist()))
-    header = store.header
-    bar = 5.0 if header.size * header.pixel_scale > 10 else 1.0
-    return [
-        {
-            "uri": uri,
-            "id": str(one),
-            "value": f"{rows[evidence.column][row]:.3f}",
-            "column": evidence.column,
-            "kind": str(truth.get(one, "")).replace("_", "-"),
-            "trained": bool(rows["flags"][row] & FLAGS["trained"]) if "flags" in rows else False,
-            "ra": f"{rows['ra'][row]:.5f}" if "ra" in rows else "",
-            "dec": f"{rows['dec'][row]:+.5f}" if "dec" in rows else "",
-            "bar": f"{100 * bar / (header.size * header.pixel_scale):.2f}",
-            "bar_text": f'{bar:g}"',
-            "bands": [header.bands[band] for band in mosaic.colour_bands(header.bands)],
-        }
-        for one, row, uri in zip(ids.tolist(), order, mosaic.cutouts(store, ids))
-    ]
-
-
 def rejects(run: Run) -> dict | None:
     """Return reasons with their numbers, and the first rows; None without a table."""
     table = run.rejects()
@@ -288,14 +213,3 @@ def duration(seconds: float) -> str:
     return (
         f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
     )
-
-
-def value_text(metric: dict) -> str:
-    """Return value and uncertainty with as many digits as the uncertainty deserves."""
-    value, error = metric["value"], metric["error"]
-    if value is None:
-        return "not measured"
-    if not error:
-        return f"{value:.3f}"
-    digits = int(np.clip(1 - np.floor(np.log10(error)), 2, 5))
-    return f"{value:.{digits}f} ± {error:.{digits}f}"

@@ -1,18 +1,29 @@
-"""Which figures a task gets: those any task has, and those its labels allow."""
+"""Which figures a task gets: those any task has, those its labels allow, those it asks for."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from astroml.report import figures
+from astroml.report import charts, figures
 from astroml.report.gather import Evidence
+from astroml.tasks import Panel
+
+
+def own_figures(evidence: Evidence) -> list[dict]:
+    """Return the figures that the task itself asks for, of labelled rows."""
+    if evidence.compared is None or not hasattr(evidence.task, "panels"):
+        return []
+    return [charts.drawn(panel) for panel in evidence.task.panels(*evidence.compared)]
 
 
 def common_figures(evidence: Evidence) -> list[dict]:
     """Return the figures that any task has: scores of the run's objects, injected ones, loss."""
     drawn, rows, added = [], evidence.rows(), evidence.rows("injected")
-    if rows and len(rows["object_id"]) and (added or evidence.truth_and_rows is None):
-        drawn.append(score_figure(evidence, rows, added))
+    if rows and len(rows["object_id"]):
+        if not evidence.ranks:
+            drawn.append(values_figure(evidence, rows))
+        elif added or evidence.truth_and_rows is None:
+            drawn.append(score_figure(evidence, rows, added))
     history = evidence.card.get("history")
     if history and isinstance(history, list):
         drawn.append(
@@ -49,10 +60,31 @@ def score_figure(evidence: Evidence, rows: dict, added: dict | None) -> dict:
     )
 
 
+def values_figure(evidence: Evidence, rows: dict) -> dict:
+    """Return how many of the run's objects have which value of the first column."""
+    column = evidence.column
+    values = rows[column][np.isfinite(rows[column])].astype(float)
+    counts, edges = np.histogram(values, min(60, 10 + len(values) // 20))
+    low, middle, high = np.quantile(values, [0.16, 0.5, 0.84]) if len(values) else [np.nan] * 3
+    what = "real" if evidence.run.real else "simulated"
+    return charts.drawn(
+        Panel(
+            kind="bars",
+            title=f"{column} of the run's objects",
+            alt=f"Histogram of {column} of {len(values):,} {what} objects.",
+            text=f"{len(values):,} {what} objects; median {middle:.3f}, 68% between {low:.3f} and "
+            f"{high:.3f}.",
+            x_label=column,
+            y_label="objects",
+            data={"edges": edges, "counts": counts, "expected": None},
+        )
+    )
+
+
 def binary_figures(evidence: Evidence) -> list[dict]:
     """Return the figures of a task with a yes-or-no label and a probability."""
     label, column = getattr(evidence.task, "LABEL", None), evidence.column
-    if evidence.truth_and_rows is None or not column.endswith("_prob"):
+    if evidence.truth_and_rows is None or not evidence.binary:
         return []
     truth, rows = evidence.truth_and_rows
     if label not in truth or len(np.unique(truth[label])) < 2:

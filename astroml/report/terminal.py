@@ -1,4 +1,4 @@
-"""The summary in the terminal: top rows, metrics, and where each file lies."""
+"""The summary in the terminal: some rows, metrics, and where each file lies."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ from rich.table import Table
 
 from astroml import tasks
 from astroml.errors import AstromlError
+from astroml.report.gather import evenly, ranks
+from astroml.report.metrics import headlines, value_text
 
 
 def show(results: str | Path, catalogs: str | Path, top: int = 5) -> None:
-    """Print a run: the first rows of each catalog, its metrics, its files.
+    """Print a run: some rows of each catalog, its metrics but those of bins, its files.
 
     Parameters
     ----------
     results, catalogs : path
         The run's folders.
     top : int
-        Rows to print of each catalog, by its first column, highest first.
+        Rows to print of each catalog: the highest by its first column where that one ranks, else
+        at even steps from the lowest to the highest.
 
     Raises
     ------
@@ -43,16 +46,25 @@ def show(results: str | Path, catalogs: str | Path, top: int = 5) -> None:
 
 
 def top_rows(task: str, path: Path, top: int) -> Table:
-    """Return the first rows of a catalog by the task's first column, highest first."""
+    """Return some rows of a catalog by the task's first column; lists are left out."""
+    import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
-    names = [column.name for column in tasks.load(task).COLUMNS]
+    names = [column.name for column in tasks.load(task).COLUMNS if not column.length]
     data = pq.read_table(path, columns=["object_id", "ra", "dec", *names])
-    best = data.sort_by([(names[0], "descending"), ("object_id", "ascending")]).slice(0, top)
-    table = Table(title=f"{task}: top {best.num_rows} of {data.num_rows}", title_justify="left")
-    for name in best.column_names:
+    first, n = names[0], data.num_rows
+    if ranks(first):
+        chosen = data.sort_by([(first, "descending"), ("object_id", "ascending")]).slice(0, top)
+        title = f"{task}: top {chosen.num_rows} of {n}"
+    else:
+        known = data.filter(pc.is_finite(data[first]))
+        known = known.sort_by([(first, "ascending"), ("object_id", "ascending")])
+        chosen = known.take(evenly(known.num_rows, top))
+        title = f"{task}: {chosen.num_rows} of {n}, from the lowest to the highest {first}"
+    table = Table(title=title, title_justify="left")
+    for name in chosen.column_names:
         table.add_column(name, justify="right", overflow="fold")
-    for row in best.to_pylist():
+    for row in chosen.to_pylist():
         table.add_row(*[as_text(name, value) for name, value in row.items()])
     return table
 
@@ -65,14 +77,16 @@ def as_text(name: str, value) -> str:
 
 
 def metrics_table(file: Path) -> Table:
-    """Return the metrics that score wrote, each with its uncertainty."""
+    """Return the metrics that score wrote, each with its uncertainty, but those of bins."""
     found = json.loads(file.read_text())
     title = f"{found['task']}: {found['n']} objects, {found['split']} split"
     table = Table("metric", title=title, title_justify="left")
     table.add_column("value ± error", justify="right")
-    for name, metric in found["metrics"].items():
-        texts = ["-" if one is None else f"{one:.3f}" for one in metric.values()]
-        table.add_row(name, " ± ".join(texts))
+    shown = headlines(found["metrics"])
+    for name, metric in shown.items():
+        table.add_row(name, value_text(metric))
+    if left := len(found["metrics"]) - len(shown):
+        table.caption = f"and {left} in bins: {file}"
     return table
 
 

@@ -4,8 +4,9 @@ A task is small functions (see ``lens`` for the model):
 
 - ``__init__.py`` (numpy only): ``SET``, ``Options``, ``Sky``, ``COLUMNS``, ``targets``,
   ``calibrate``, ``rows``, ``score``; where it has them, ``panels`` (figures of the report),
-  ``baselines`` (what other methods say of the same objects) and ``EXPORTS`` (further files of
-  its catalog)
+  ``baselines`` (what other methods say of the same objects), ``error`` and ``ERROR`` (how wrong
+  each labelled row is, and what that is called), ``AXES`` (names of what metrics are binned in)
+  and ``EXPORTS`` (further files of its catalog)
 - ``net.py`` (torch): ``build``, ``objectives``
 - ``sky.py`` (torch): ``population``, and ``inject`` where a signal can be added to real pixels
 """
@@ -40,10 +41,16 @@ class Column:
 class Panel:
     """A figure of the report, as numbers: what a task wants drawn of its truth and rows.
 
-    ``kind`` says what ``data`` holds: ``density`` has ``x`` and ``y`` (n,) and is drawn as counts,
-    with the line y = x; ``points`` has series, name -> (x, y, y_err), joined by lines, and ``bands``
-    (low, high) of y to shade; ``bars`` has ``edges`` (k + 1,), ``counts`` (k,), and ``expected``, a
-    number or None.
+    ``kind`` says what ``data`` holds:
+
+    - ``density``: ``x`` and ``y`` (n,) of the same kind, drawn as counts, with the line y = x;
+    - ``points``: ``series``, name -> (x, y, y_err), each (k,), joined by lines; a series whose
+      errors are None or 0 is drawn as a plain line to compare with; ``bands``, a list of
+      (low, high) of y to shade, with a line at 0 where one holds it;
+    - ``bars``: ``edges`` (k + 1,), ``counts`` (k,), and ``expected``, a number or None, shown with
+      what chance alone makes of it;
+    - ``curves``: ``series``, name -> (x, y), one small figure each, on the same x; ``marks``,
+      name -> (number of series,), drawn as vertical lines, NaN for none.
     """
 
     kind: str

@@ -1,0 +1,134 @@
+"""Cutouts on the page: the best candidates, a walk across the values, the worst mistakes."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from astroml.report import mosaic
+from astroml.report.gather import Evidence, evenly
+from astroml.store import FLAGS, Store
+
+MISTAKES = 8
+"""Worst mistakes of each sort that are drawn."""
+
+
+def shown(evidence: Evidence) -> dict:
+    """Return the cutouts of the run's objects, with title and caption.
+
+    Where the first column ranks, those are drawn that rank highest; where it is a quantity, such
+    as a redshift, objects from its lowest to its highest value.
+    """
+    rows, count = evidence.rows(), evidence.run.config.report.top
+    column = evidence.column
+    if evidence.ranks:
+        title, text = "Top candidates", ""
+    else:
+        title = f"From the lowest to the highest {column}"
+        text = f"Objects at even steps in the order of {column}, lowest first."
+    if rows is None:
+        return {"title": title, "text": text, "tiles": []}
+    value = rows[column].astype(float)
+    order = np.lexsort((rows["object_id"], -value if evidence.ranks else value))
+    order = order[:count] if evidence.ranks else order[evenly(np.isfinite(value).sum(), count)]
+    return {"title": title, "text": text, "tiles": tiles(evidence, "store", rows, order)}
+
+
+def mistakes(evidence: Evidence) -> list[dict] | None:
+    """Return the worst mistakes on the labelled test split, in groups.
+
+    Returns
+    -------
+    list of dict or None
+        ``title``, ``count`` (of all mistakes of the sort, None where mistakes have sizes only) and
+        ``tiles``; none without labels, None if the task cannot say what a mistake is.
+    """
+    pair, task = evidence.truth_and_rows, evidence.task
+    if pair is None:
+        return []
+    truth, rows = pair
+    if hasattr(task, "error"):
+        size = np.asarray(task.error(truth, rows), float)
+        order = np.lexsort((rows["object_id"], -size))[: min(MISTAKES, np.isfinite(size).sum())]
+        title = f"Largest {task.ERROR} among {len(size):,} objects"
+        drawn = tiles(evidence, evidence.labelled, rows, order, size)
+        return [{"title": title, "count": None, "tiles": drawn}]
+    if not evidence.binary:
+        return None
+    label = getattr(task, "LABEL", None)
+    if label not in truth:
+        return []
+    yes, value = truth[label] == 1, rows[evidence.column].astype(float)
+    wrong = {
+        f"Missed: {evidence.name} by truth, scored lowest": (yes & (value < 0.5), value),
+        f"False positives: no {evidence.name}, scored highest": (~yes & (value > 0.5), -value),
+    }
+    groups = []
+    for title, (which, key) in wrong.items():
+        order = np.lexsort((rows["object_id"], key))
+        order = order[which[order]]
+        drawn = tiles(evidence, evidence.labelled, rows, order[:MISTAKES])
+        groups.append({"title": title, "count": int(which.sum()), "tiles": drawn})
+    return groups
+
+
+def tiles(
+    evidence: Evidence, place: str, rows: dict, order: np.ndarray, size: np.ndarray | None = None
+) -> list[dict]:
+    """Return cutouts with what stands under them.
+
+    Parameters
+    ----------
+    evidence : Evidence
+        The task's.
+    place : str
+        Store that the pixels are in.
+    rows : dict
+        Columns (n,).
+    order : (k,) array of int
+        Which rows.
+    size : (n,) array, optional
+        How wrong each row is.
+    """
+    store = evidence.run.store(place, evidence.task.SET)
+    ids = rows["object_id"][order]
+    if store is None or not len(ids):
+        return []
+    what, truth = known(evidence, store)
+    header = store.header
+    bar = 5.0 if header.size * header.pixel_scale > 10 else 1.0
+    if size is not None:
+        what = f"{what}, and the error"
+    return [
+        {
+            "uri": uri,
+            "id": str(one),
+            "value": f"{rows[evidence.column][row]:.3f}",
+            "column": evidence.column,
+            "noted": what,
+            "notes": [*truth.get(one, []), *([] if size is None else [f"error {size[row]:.3f}"])],
+            "trained": bool(rows["flags"][row] & FLAGS["trained"]) if "flags" in rows else False,
+            "ra": f"{rows['ra'][row]:.5f}" if "ra" in rows else "",
+            "dec": f"{rows['dec'][row]:+.5f}" if "dec" in rows else "",
+            "bar": f"{100 * bar / (header.size * header.pixel_scale):.2f}",
+            "bar_text": f'{bar:g}"',
+            "bands": [header.bands[band] for band in mosaic.colour_bands(header.bands)],
+        }
+        for one, row, uri in zip(ids.tolist(), order, mosaic.cutouts(store, ids))
+    ]
+
+
+def known(evidence: Evidence, store: Store) -> tuple[str, dict[object, list[str]]]:
+    """Return what is told of the truth, and that truth as texts by object, where there is any."""
+    objects = store.objects
+    ids = objects["object_id"].tolist()
+    if evidence.ranks:
+        kinds = objects["kind"].tolist() if "kind" in objects else []
+        return "the true kind", {
+            one: [str(kind).replace("_", "-")] for one, kind in zip(ids, kinds) if str(kind)
+        }
+    label = getattr(evidence.task, "LABEL", "")
+    targets, labelled = evidence.task.targets(objects)
+    values = np.where(labelled, targets.get(label, np.nan), np.nan).tolist()
+    return f"{label} where it is known", {
+        one: [f"{label} {value:.3f}"] for one, value in zip(ids, values) if np.isfinite(value)
+    }
