@@ -49,7 +49,9 @@ def _start(version: Annotated[bool, typer.Option("--version", help="Show it.")] 
 
 @app.command()
 def simulate(
-    task: TaskName,
+    task: Annotated[
+        list[str], typer.Option(help="Science task; several fill one survey beside each other.")
+    ],
     out: Out,
     survey: SurveyName = "decals",
     to: Annotated[
@@ -62,20 +64,27 @@ def simulate(
     options: OptionsText = None,
     device: Device = "auto",
 ) -> None:
-    """Draw a simulated survey: FITS files with manifest and truth table, or a labelled store."""
+    """Draw a simulated survey: FITS files with manifest and truth table, or a labelled store.
+
+    Of one task, --options holds its sky; of several, {task: {key: value}}.
+    """
     from astroml import config, tasks
     from astroml.sky import simulate as sky
     from astroml.survey import load_survey
 
-    population = config.options_from(tasks.load(task).Sky, options)
+    if len(task) == 1:
+        skies = {task[0]: config.options_from(tasks.load(task[0]).Sky, options)}
+    else:
+        whole = config.options_from(
+            config.config_model().model_fields["simulate"].annotation, options
+        )
+        skies = {name: getattr(whole, name) for name in task if tasks.load(name)}
     described = load_survey(survey, _bands(bands))
     if to == "fits":
-        sky.simulate_survey(task, population, described, out, size=size, seed=seed, device=device)
+        sky.simulate_survey(skies, described, out, size=size, seed=seed, device=device)
     else:
         cuts = config.options_from(config.Splits, splits)
-        sky.simulate_store(
-            task, population, described, out, splits=cuts, size=size, seed=seed, device=device
-        )
+        sky.simulate_store(skies, described, out, splits=cuts, size=size, seed=seed, device=device)
 
 
 @app.command()

@@ -31,7 +31,7 @@ def survey_of(name, bands=None):
 def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("sky") / "survey"
     args = {"size": SIZE, "seed": 3, "device": "cpu"}
-    simulate.simulate_survey("lens", POPULATION, survey_of("decals"), out, **args)
+    simulate.simulate_survey({"lens": POPULATION}, survey_of("decals"), out, **args)
     return out
 
 
@@ -39,7 +39,7 @@ def folder(tmp_path_factory):
 def shard(tmp_path_factory):
     out = tmp_path_factory.mktemp("store") / "0.h5"
     args = {"splits": Splits(), "size": SIZE, "seed": 3, "device": "cpu"}
-    simulate.simulate_store("lens", POPULATION, survey_of("decals"), out, **args)
+    simulate.simulate_store({"lens": POPULATION}, survey_of("decals"), out, **args)
     return out
 
 
@@ -124,7 +124,7 @@ def test_same_seed_same_bytes_on_any_number_of_threads(folder, tmp_path):
     torch.set_num_threads(2 if before == 1 else 1)
     try:
         args = {"size": SIZE, "seed": 3, "device": "cpu"}
-        simulate.simulate_survey("lens", POPULATION, survey_of("decals"), tmp_path, **args)
+        simulate.simulate_survey({"lens": POPULATION}, survey_of("decals"), tmp_path, **args)
         assert torch.get_num_threads() == (2 if before == 1 else 1)
     finally:
         torch.set_num_threads(before)
@@ -151,13 +151,13 @@ def test_a_stopped_run_leaves_no_manifest(tmp_path, monkeypatch):
     monkeypatch.setattr(CubeWriter, "write", lambda *args: (_ for _ in ()).throw(KeyboardInterrupt))
     args = {"size": SIZE, "seed": 3, "device": "cpu"}
     with pytest.raises(KeyboardInterrupt):
-        simulate.simulate_survey("lens", Sky(objects=4), survey_of("decals"), tmp_path, **args)
+        simulate.simulate_survey({"lens": Sky(objects=4)}, survey_of("decals"), tmp_path, **args)
     assert not (tmp_path / "manifest.csv").exists()
 
 
 def test_speed_is_printed(capsys, tmp_path):
     args = {"splits": Splits(), "size": SIZE, "seed": 3, "device": "cpu"}
-    simulate.simulate_store("lens", Sky(objects=5), survey_of("hsc"), tmp_path / "0.h5", **args)
+    simulate.simulate_store({"lens": Sky(objects=5)}, survey_of("hsc"), tmp_path / "0.h5", **args)
     last = capsys.readouterr().out.splitlines()[-1]
     assert last.startswith("simulated 5 objects in ")
     assert "objects/s) on cpu, " in last
@@ -166,7 +166,7 @@ def test_speed_is_printed(capsys, tmp_path):
 def test_a_layout_that_is_not_the_cube_is_refused(tmp_path):
     args = {"size": SIZE, "seed": 3, "device": "cpu"}
     with pytest.raises(AstromlError, match="survey des: its layout is not the cube"):
-        simulate.simulate_survey("lens", Sky(objects=4), survey_of("des"), tmp_path, **args)
+        simulate.simulate_survey({"lens": Sky(objects=4)}, survey_of("des"), tmp_path, **args)
     assert not list(tmp_path.iterdir())
 
 

@@ -46,7 +46,7 @@ class CubeWriter:
                 "inverse variance and mask in HDU 0, 1, 2 of one file); write a store (--to store) "
                 "or name another survey"
             )
-        self.survey = survey
+        self.survey, self.size = survey, size
         self.flat_mask = layout.mask.axis is None
         cube = (len(survey.bands), size, size)
         heads = [

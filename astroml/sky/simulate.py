@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from pydantic import BaseModel
 
 from astroml import provenance, store, tasks
 from astroml.config import Inject, Splits
@@ -17,10 +17,8 @@ from astroml.errors import AstromlError
 from astroml.photometry import photometry_columns
 from astroml.progress import Progress
 from astroml.sky.cutouts import CubeWriter
+from astroml.sky.populations import BLOCK, Population, cutout_set, draw, render_blocks, without
 from astroml.survey import Survey, galactic_extinction, njy_per_unit
-
-BLOCK = 128
-"""Objects rendered and written at once."""
 
 PLANES = ("image", "mask", "sigma", "psf_fwhm")
 """What a store holds of the pixels."""
@@ -48,53 +46,31 @@ def describe(device: str) -> str:
     return f"on cpu, {torch.get_num_threads()} threads"
 
 
-def render_blocks(sky, columns, survey, size: int, seed: int, device: str, rows) -> Iterator[tuple]:
-    """Render rows of a population block by block; yield columns, pixels and labels of each.
-
-    The next block is rendered while the caller writes the last one.
-    """
-    blocks = [rows[begin : begin + BLOCK] for begin in range(0, len(rows), BLOCK)]
-
-    def draw(rows: np.ndarray) -> tuple:
-        rendered = sky.render(columns, survey, size, rows, device=device, seed=seed)
-        some = {name: values[rows] for name, values in columns.items()}
-        return some, rendered, sky.labels(some, rendered)
-
-    with ThreadPoolExecutor(1) as ahead:
-        waiting = None
-        for block in blocks:
-            coming = ahead.submit(draw, block)
-            if waiting:
-                yield waiting.result()
-            waiting = coming
-        if waiting:
-            yield waiting.result()
-
-
-def _wanted(columns: dict) -> np.ndarray:
-    """Return the rows to render: of a galaxy drawn several times, one outside the train split."""
-    copy = columns.get("copy", np.zeros(len(columns["object_id"]), int))
-    return np.flatnonzero((copy == 0) | (columns.get("split", "") == "train"))
-
-
 def _say(verb: str, progress: Progress, device: str) -> None:
     speed = f"{progress.seconds:.1f} s ({progress.rate:.0f} objects/s)"
     print(f"{verb} {progress.done} objects in {speed} {describe(device)}")
 
 
+def _options(skies: dict[str, BaseModel]) -> BaseModel | dict:
+    """Return what was asked for: of one task as it is, of several by their names."""
+    if len(skies) == 1:
+        return next(iter(skies.values()))
+    return {task: one.model_dump(mode="json") for task, one in skies.items()}
+
+
 def simulate_survey(
-    task: str, population, survey: Survey, out, *, size: int, seed: int, device: str
+    skies: dict[str, BaseModel], survey: Survey, out, *, size: int, seed: int, device: str
 ) -> None:
     """Write a simulated survey: FITS cutouts, then the truth table, last the manifest.
 
-    A run that was stopped before the manifest was written leaves none, and starts anew.
+    A run that was stopped before the manifest was written leaves none, and starts anew. A galaxy
+    that is drawn several times for a store is in the survey once.
 
     Parameters
     ----------
-    task : str
-        Task whose sky is drawn.
-    population : BaseModel
-        The task's ``Sky``.
+    skies : dict
+        The ``Sky`` of each task whose sky is drawn. Of several, each object has the labels of one
+        task, which column ``labels`` names.
     survey : Survey
         Bands, pixels, noise; its layout must be the cube that ``CubeWriter`` writes.
     out : path
@@ -106,55 +82,80 @@ def simulate_survey(
     device : str
         ``auto``, ``cpu`` or ``cuda``.
     """
-    sky, device, out = tasks.load(task, "sky"), choose_device(device), Path(out)
+    device, out = choose_device(device), Path(out)
     writer = CubeWriter(survey, size)
-    columns = sky.population(population, survey, seed)
-    unit = [njy_per_unit(band.zero_point) for band in survey.bands.values()]
-    unit = np.array(unit, np.float32)[:, None, None]
+    cutout_set(skies)
+    drawn = draw(skies, survey, seed)
     (out / "images").mkdir(parents=True, exist_ok=True)
     (out / "manifest.csv").unlink(missing_ok=True)
-    facts, rows = [], _wanted(columns)
-    with Progress("simulate", len(rows)) as progress:
-        for some, pixels, labels in render_blocks(sky, columns, survey, size, seed, device, rows):
-            ivar = (unit[None] / pixels["sigma"][..., None, None]) ** 2
-            # Pixels that are masked have no weight.
-            ivar = np.where(pixels["mask"] > 0, 0, ivar)
-            for row, name in enumerate(some["object_id"]):
-                writer.write(
-                    out / "images" / f"{name}.fits",
-                    pixels["image"][row] / unit,
-                    ivar[row],
-                    pixels["mask"][row],
-                    some["ra"][row],
-                    some["dec"][row],
-                )
-            facts.append(labels | {name: pixels[name] for name in pixels if name not in PLANES})
-            progress.advance(len(some["object_id"]))
-    _say("simulated", progress, device)
-    facts = {name: np.concatenate([one[name] for one in facts]) for name in facts[0]}
+    truths, rows = [], []
     stamp = provenance.stamp(
-        "simulate", population, task=task, survey=survey.name, size=size, seed=seed
+        "simulate", _options(skies), task=" ".join(skies), survey=survey.name, size=size, seed=seed
     )
-    columns = {name: values[rows] for name, values in columns.items()}
-    _write_truth(out / "truth.parquet", columns | facts, survey, sky.UNITS, stamp)
-    _write_manifest(
-        out / "manifest.csv", columns, {name: facts[name] for name in labels}, sky.UNITS
-    )
+    with Progress("simulate", sum(map(len, drawn))) as progress:
+        for one in drawn:
+            columns, labels, extra = _write_images(one, survey, out, writer, device, progress)
+            truths.append(_truth(columns | labels | extra, survey, one.sky.UNITS, stamp))
+            rows.append(_manifest_rows(columns, labels, one.sky.UNITS))
+    _say("simulated", progress, device)
+    with provenance.replacing(out / "truth.parquet") as part:
+        whole = pa.concat_tables(truths, promote_options="permissive")
+        pq.write_table(whole.replace_schema_metadata(truths[0].schema.metadata), part)
+    _write_manifest(out / "manifest.csv", rows)
 
 
-def _write_manifest(path: Path, columns: dict, labels: dict, units: dict) -> None:
+def _write_images(one: Population, survey, out, writer, device: str, progress) -> tuple:
+    """Write the images of a task; return the columns, labels and further facts of its objects."""
+    unit = [njy_per_unit(band.zero_point) for band in survey.bands.values()]
+    unit = np.array(unit, np.float32)[:, None, None]
+    facts = []
+    for some, pixels, labels in render_blocks(one, survey, writer.size, device):
+        ivar = (unit[None] / pixels["sigma"][..., None, None]) ** 2
+        # Pixels that are masked have no weight.
+        ivar = np.where(pixels["mask"] > 0, 0, ivar)
+        for row, name in enumerate(some["object_id"]):
+            writer.write(
+                out / "images" / f"{name}.fits",
+                pixels["image"][row] / unit,
+                ivar[row],
+                pixels["mask"][row],
+                some["ra"][row],
+                some["dec"][row],
+            )
+        extra = {name: pixels[name] for name in pixels if name not in (*PLANES, *labels)}
+        facts.append((labels, extra))
+        progress.advance(len(some["object_id"]))
+    labels, extra = (
+        {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+        for parts in zip(*facts)
+    )
+    return {name: values[one.rows] for name, values in one.columns.items()}, labels, extra
+
+
+def _manifest_rows(columns: dict, labels: dict, units: dict) -> dict[str, list[str]]:
+    """Return the manifest's columns of one task, as text."""
     names = [f"images/{name}.fits" for name in columns["object_id"]]
     table = {name: columns[name] for name in POSITION}
     table |= {"file": np.array(names), "group": columns["group"], **labels}
     ways = {name: f"{{:.{DECIMALS[unit]}f}}" for name, unit in units.items() if unit in DECIMALS}
-    texts = [[ways.get(name, "{}").format(one) for one in values] for name, values in table.items()]
-    lines = [",".join(table), *(",".join(row) for row in zip(*texts))]
-    with provenance.replacing(path) as part:
-        part.write_text("\n".join(lines) + "\n")
+    return {
+        name: [ways.get(name, "{}").format(one) for one in values] for name, values in table.items()
+    }
 
 
-def _write_truth(path: Path, columns: dict, survey: Survey, units: dict, stamp: dict) -> None:
-    """Write every drawn parameter; columns with a value per band get the band's name."""
+def _write_manifest(path: Path, parts: list[dict[str, list[str]]]) -> None:
+    """Write the rows of all tasks; a cell of a label that a task does not have is empty."""
+    names = list(dict.fromkeys(name for part in parts for name in part))
+    lines = [",".join(names)]
+    for part in parts:
+        empty = [""] * len(part["object_id"])
+        lines += [",".join(row) for row in zip(*(part.get(name, empty) for name in names))]
+    with provenance.replacing(path) as written:
+        written.write_text("\n".join(lines) + "\n")
+
+
+def _truth(columns: dict, survey: Survey, units: dict, stamp: dict) -> pa.Table:
+    """Return every drawn parameter; columns with a value per band get the band's name."""
     arrays, fields = [], []
     for name, values in columns.items():
         if name == "part_flux":
@@ -169,13 +170,11 @@ def _write_truth(path: Path, columns: dict, survey: Survey, units: dict, stamp: 
             arrays.append(array)
             fields.append(pa.field(key, array.type, metadata=unit))
     facts = {"provenance": provenance.json.dumps(stamp)}
-    with provenance.replacing(path) as part:
-        pq.write_table(pa.table(arrays, pa.schema(fields, metadata=facts)), part)
+    return pa.table(arrays, pa.schema(fields, metadata=facts))
 
 
 def simulate_store(
-    task: str,
-    population,
+    skies: dict[str, BaseModel],
     survey: Survey,
     out,
     *,
@@ -188,30 +187,34 @@ def simulate_store(
 
     Parameters
     ----------
-    task, population, survey, size, seed, device
+    skies, survey, size, seed, device
         See ``simulate_survey``; any layout will do.
     out : path
         The shard.
     splits : Splits
         How the sky is split.
     """
-    sky, device, module = tasks.load(task, "sky"), choose_device(device), tasks.load(task)
-    columns = sky.population(population, survey, seed)
-    columns["split"] = store.assign_splits(columns["ra"], columns["dec"], columns["group"], splits)
-    header = _header(module.SET, survey, size, "simulate", population, task=task, seed=seed)
-
-    rows = _wanted(columns)
+    device, cutouts = choose_device(device), cutout_set(skies)
+    drawn = draw(skies, survey, seed, splits)
+    empty = without(drawn, survey, size, device)
+    header = _header(
+        cutouts, survey, size, "simulate", _options(skies), task=" ".join(skies), seed=seed
+    )
 
     def blocks() -> Iterator[dict]:
-        for some, pixels, labels in render_blocks(sky, columns, survey, size, seed, device, rows):
-            names = (*POSITION, "group", "split")
-            objects = {name: some[name] for name in names} | labels
-            objects["flags"] = np.zeros(len(some["ra"]), np.int32)
-            planes = {name: pixels[name] for name in PLANES}
-            objects |= _photometry(planes, some["ebv"], survey)
-            yield planes | {"objects": objects}
+        for one in drawn:
+            for some, pixels, labels in render_blocks(one, survey, size, device):
+                names, rows = (*POSITION, "group", "split"), len(some["ra"])
+                objects = {name: some[name] for name in names} | labels
+                objects |= {
+                    name: np.full(rows, empty[name]) for name in empty if name not in labels
+                }
+                objects["flags"] = np.zeros(rows, np.int32)
+                planes = {name: pixels[name] for name in PLANES}
+                objects |= _photometry(planes, some["ebv"], survey)
+                yield planes | {"objects": objects}
 
-    with Progress("simulate", len(rows)) as progress:
+    with Progress("simulate", sum(map(len, drawn))) as progress:
         store.write_shard(out, header, progress.over(blocks(), "image"))
     _say("simulated", progress, device)
 
@@ -294,6 +297,8 @@ def _injected(real, sky, settings: Inject, population, survey, device: str) -> I
             objects["host_id"] = objects["object_id"]
             objects["object_id"] = new_ids(real.objects["object_id"], copy)[rows]
             objects |= {name: truth[name] for name in ("is_lens", "theta_e", "arc_snr")}
+            if f"flux_{real.header.bands[0]}" in objects:
+                objects |= _photometry(planes | {"image": image}, objects["ebv"], survey)
             if "labels" in objects:
                 objects["labels"] = np.full(len(rows), settings.task)
             yield planes | {"image": image, "objects": objects}

@@ -61,14 +61,14 @@ class Sky(Strict):
     """The simulated sky of the redshifts."""
 
     objects: int = Field(4000, ge=1, description="Galaxies drawn, where no table is named.")
-    mag_limit: float = Field(20.0, description="Faintest r magnitude of drawn galaxies, AB.")
-    z_max: float = Field(0.6, gt=0.01, le=6, description="Highest redshift of drawn galaxies.")
+    mag_limit: float = Field(17.8, description="Faintest r magnitude of drawn galaxies, AB.")
+    z_max: float = Field(0.4, gt=0.01, le=6, description="Highest redshift of drawn galaxies.")
     wrong: float = Field(0.015, ge=0, lt=1, description="Fraction with a wrong spectroscopic z.")
     sed_scatter: float = Field(
-        0.04, ge=0, description="Scatter of drawn spectra from their type's, mag per band."
+        0.03, ge=0, description="Scatter of drawn spectra from their type's, mag per band."
     )
     zero_point_jitter: float = Field(
-        0.015, ge=0, description="Scatter of the zero points of each band and degree of sky, mag."
+        0.01, ge=0, description="Scatter of the zero points of each band and degree of sky, mag."
     )
     tables: list[Table] = Field([], description="Tables whose galaxies are rendered instead.")
     copies: int = Field(
