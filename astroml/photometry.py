@@ -5,6 +5,8 @@ Ingest measures them for the store, and simulated stores carry the same numbers.
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from astroml.store.layout import MASK, PHOTOMETRY_PER_BAND
@@ -14,6 +16,9 @@ SIGMA_PER_FWHM = 1 / 2.3548
 
 WINDOW = 6.0
 """The window under which the size is measured has this fraction of the cutout's side as width."""
+
+PIECE = 64
+"""Objects measured at once."""
 
 UNUSABLE = sum(bit for name, bit in MASK.items() if name not in ("interpolated", "saturated"))
 """Bits of pixels that are left out."""
@@ -45,32 +50,19 @@ def photometry(image, mask, sigma, psf_fwhm, pixel_scale: float) -> dict[str, np
     Returns
     -------
     dict
-        ``flux`` and ``flux_err`` (n, band) float32, nJy, the error that of the background alone,
-        NaN where a band has no usable pixel under its weight; ``r_half`` (n,) float32, half-light
-        radius, arcsec, of a Gaussian with the galaxy's moments, seeing taken off.
+        ``flux`` and ``flux_err`` (n, band) float32, nJy, the error that of the background alone
+        at the measured size, whose own error all bands share and colours do not have; NaN where a
+        band has no usable pixel under its weight. ``r_half`` (n,) float32, half-light radius,
+        arcsec, of a Gaussian with the galaxy's moments, seeing taken off.
     """
-    good = np.isfinite(image) & ((mask & UNUSABLE) == 0)
-    # Squares of infinite or absurd pixels would overflow; what is masked does not count at all.
-    image = np.where(good, np.clip(np.nan_to_num(image), -1e18, 1e18), np.float32(0))
-    seen = good.any(axis=(2, 3))
-    noise = np.where(np.isfinite(sigma) & (sigma > 0), sigma, np.inf).astype(float)
-    seeing = np.nan_to_num(np.asarray(psf_fwhm, float), nan=0.0) * SIGMA_PER_FWHM / pixel_scale
-    width, matched = _size(image, noise, seeing)
-    aperture = np.sqrt(width**2 + 2 * matched**2)[:, None]  # on the sky before the seeing
-    weight = np.sqrt(aperture**2 - np.minimum(seeing, 0.99 * aperture) ** 2)  # (n, band)
-    row, column = _gauss(weight, image.shape[2]), _gauss(weight, image.shape[3])
-    total = (1 + width**2 / aperture[:, 0] ** 2)[:, None] * (aperture / weight) ** 2
-    flux = total * _weighted(image, row, column)
-    kept = _weighted(good.astype(np.float32), row, column)
-    whole = np.maximum(row.sum(-1) * column.sum(-1), 1e-30)
-    error = total * sigma * np.sqrt(_weighted(good.astype(np.float32), row**2, column**2))
-    # Light under masked pixels is taken to be as bright as under the others.
-    share = np.where(seen & (kept > 0.1 * whole), kept / whole, np.nan)
-    return {
-        "flux": (flux / share).astype(np.float32),
-        "flux_err": (error / share).astype(np.float32),
-        "r_half": (1.1774 * width * pixel_scale).astype(np.float32),
-    }
+    planes = [np.asarray(one) for one in (image, mask, sigma, psf_fwhm)]
+    # A few objects at a time stay in the processor's cache, from one step to the next.
+    pieces = [
+        _piece(*(one[begin : begin + PIECE] for one in planes), pixel_scale)
+        for begin in range(0, max(len(planes[0]), 1), PIECE)
+    ]
+    names = ("flux", "flux_err", "r_half")
+    return {name: np.concatenate([one[at] for one in pieces]) for at, name in enumerate(names)}
 
 
 def photometry_columns(
@@ -100,18 +92,66 @@ def photometry_columns(
     return columns
 
 
+def _piece(image, mask, sigma, psf_fwhm, pixel_scale: float) -> tuple[np.ndarray, ...]:
+    """Return ``flux``, ``flux_err`` and ``r_half`` of some objects; see ``photometry``."""
+    image, spoilt, good = _clean(image, mask)
+    seen = np.ones(image.shape[:2], bool)
+    seen[spoilt] = good.any(axis=(2, 3))
+    noise = np.where(np.isfinite(sigma) & (sigma > 0), sigma, np.inf).astype(float)
+    seeing = np.nan_to_num(np.asarray(psf_fwhm, float), nan=0.0) * SIGMA_PER_FWHM / pixel_scale
+    width, matched = _size(image, noise, seeing)
+    aperture = np.sqrt(width**2 + 2 * matched**2)[:, None]  # on the sky before the seeing
+    weight = np.sqrt(aperture**2 - np.minimum(seeing, 0.99 * aperture) ** 2)  # (n, band)
+    row, column = _gauss(weight, image.shape[2]), _gauss(weight, image.shape[3])
+    total = (1 + width**2 / aperture[:, 0] ** 2)[:, None] * (aperture / weight) ** 2
+    # Where every pixel counts, sums of separable weights are products of sums.
+    whole = row.sum(-1, dtype=float) * column.sum(-1, dtype=float)
+    square = (row**2).sum(-1, dtype=float) * (column**2).sum(-1, dtype=float)
+    kept = whole.copy()
+    kept[spoilt] = _weighted(good, row[spoilt], column[spoilt])
+    square[spoilt] = _weighted(good, row[spoilt] ** 2, column[spoilt] ** 2)
+    # Light under masked pixels is taken to be as bright as under the others.
+    whole = np.maximum(whole, 1e-30)
+    factor = total / np.where(seen & (kept > 0.1 * whole), kept / whole, np.nan)
+    return (
+        (factor * _weighted(image, row, column)).astype(np.float32),
+        (factor * sigma * np.sqrt(square)).astype(np.float32),
+        (1.1774 * width * pixel_scale).astype(np.float32),
+    )
+
+
+def _clean(image: np.ndarray, mask: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return the images with unusable pixels 0, the objects that have such, and their good pixels.
+
+    The latter are (spoilt, band, y, x) float32. The squares of infinite or absurd pixels overflow,
+    which finds them in one pass; what is masked does not count at all.
+    """
+    pixels = len(image), math.prod(image.shape[1:])
+    flat = image.reshape(pixels)
+    with np.errstate(over="ignore", invalid="ignore"):
+        sane = np.einsum("np,np->n", flat, flat) < 1e36
+    spoilt = np.flatnonzero(~sane | mask.reshape(pixels).any(1))
+    some = image[spoilt]
+    good = np.isfinite(some) & ((mask[spoilt] & UNUSABLE) == 0)
+    if len(spoilt):
+        image = image.copy()
+        image[spoilt] = np.where(good, np.clip(np.nan_to_num(some), -1e18, 1e18), np.float32(0))
+    return image, spoilt, good.astype(np.float32)
+
+
 def _size(image, noise, seeing) -> tuple[np.ndarray, np.ndarray]:
     """Return the galaxy's Gaussian width and the widest seeing, (n,), px."""
     side = image.shape[-1]
     scale = np.where(np.isfinite(noise), 1 / np.maximum(noise, 1e-30) ** 2, 0)
     scale /= np.maximum(scale.sum(1, keepdims=True), 1e-300)
-    stack = np.einsum("nbyx,nb->nyx", image, scale.astype(np.float32))[:, None]
     place = np.arange(side) - (side - 1) / 2
     window = side / WINDOW
-    curve = np.exp(-0.5 * (place / window) ** 2).astype(np.float32)[None, None]
-    square = curve * place.astype(np.float32) ** 2
-    zero = _weighted(stack, curve, curve)[:, 0]
-    second = (_weighted(stack, square, curve) + _weighted(stack, curve, square))[:, 0] / 2
+    curve = np.exp(-0.5 * (place / window) ** 2)
+    both = np.stack([curve, curve * place**2])
+    # Sums over x, then over y, under the window and under the window times the square: (n, 2, 2).
+    sums = np.matmul(image, both.T.astype(np.float32))
+    sums = np.einsum("ky,nbyl,nb->nkl", both, sums, scale, optimize=["einsum_path", (1, 2), (0, 1)])
+    zero, second = sums[:, 0, 0], (sums[:, 0, 1] + sums[:, 1, 0]) / 2
     blur = (seeing**2 * scale).sum(1)
     with np.errstate(divide="ignore", invalid="ignore"):
         seen = second / zero
@@ -132,7 +172,5 @@ def _gauss(width: np.ndarray, side: int) -> np.ndarray:
 
 def _weighted(image, row, column) -> np.ndarray:
     """Return sums (n, band) of images (n, band, y, x) under separable weights (n, band, side)."""
-    along = np.matmul(image, np.broadcast_to(column, image.shape[:2] + column.shape[2:])[..., None])
-    return np.einsum("nby,nby->nb", along[..., 0], np.broadcast_to(row, along.shape[:3])).astype(
-        float
-    )
+    along = np.einsum("nbyx,nbx->nby", image, column)
+    return np.einsum("nby,nby->nb", along, row).astype(float)
