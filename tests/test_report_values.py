@@ -247,6 +247,23 @@ def test_other_methods_stand_beside_their_own_objects(far):
     assert "z_knn" not in evidence.truth_and_rows[1]
 
 
+def test_what_score_left_of_other_methods_is_not_made_anew(far):
+    run, _ = far
+    _, rows = Run(*run).evidence()[0].compared
+    left = run[1] / "metrics/photoz.baselines.parquet"
+    ids = rows["object_id"][::-1]
+    pq.write_table(pa.table({"object_id": ids, "z_gbdt": ids / 500}), left)
+    try:
+        _, again = Run(*run).evidence()[0].compared
+        np.testing.assert_array_equal(again["z_gbdt"], again["object_id"] / 500)
+        assert "z_knn" not in again
+        # Those of other objects are of no use.
+        pq.write_table(pa.table({"object_id": ids[1:], "z_gbdt": ids[1:] / 500}), left)
+        assert "z_knn" in Run(*run).evidence()[0].compared[1]
+    finally:
+        left.unlink()
+
+
 def test_metrics_of_bins_are_folded_away(far):
     _, found = far
     assert len(found.all("details")) == 2
@@ -288,7 +305,7 @@ def test_summary_leaves_out_lists_and_bins(far, capsys, monkeypatch):
     assert "photoz: 4 of 600, from the lowest to the highest z_phot" in said
     assert re.search(r"sigma_mad .*0\.\d+ ± 0\.001", said)
     assert "zphot_0.15" not in said
-    assert "and 8 in bins" in said
+    assert "and 8 in bins, in the file" in said
     values = np.sort(pq.read_table(catalogs / "photoz.parquet")["z_phot"].to_numpy())
     for value in (values[0], values[-1]):
         assert f"{value:.4g}" in said
@@ -302,3 +319,17 @@ def test_summary_leaves_out_lists_and_bins(far, capsys, monkeypatch):
 )
 def test_even_steps(n, count, places):
     assert evenly(n, count).tolist() == places
+
+
+def test_summary_shows_the_columns_that_fit(far, capsys, monkeypatch):
+    (_, results, catalogs), _ = far
+    monkeypatch.setenv("COLUMNS", "52")
+    terminal.show(results, catalogs, 4)
+    said = capsys.readouterr().out
+    first = said.split("sigma_mad")[0]
+    assert "z_phot" in first
+    assert "pz_step" not in first.split("further columns")[0]
+    assert "further columns: pz_first, pz_step" in first
+    assert max(len(line) for line in first.splitlines()) <= 52
+    values = pq.read_table(catalogs / "photoz.parquet")["z_phot"].to_numpy()
+    assert f" {values.max():.4g} " in first

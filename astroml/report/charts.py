@@ -54,7 +54,7 @@ def draw_density(panel: Panel) -> Callable:
         axes.set(xlabel=panel.x_label, ylabel=panel.y_label, xlim=(low, high), ylim=(low, high))
         axes.set_aspect("equal")
         axes.grid(True)
-        axes.legend(loc="upper left")
+        figure.legend(loc="outside upper center")
         side = figure.colorbar(mesh, ax=axes, label="objects per bin")
         side.ax.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         side.ax.yaxis.set_minor_formatter(NullFormatter())

@@ -196,6 +196,15 @@ class Evidence:
         if self.truth_and_rows is None:
             return None
         truth, rows = self.truth_and_rows
+        file = self.run.results / "metrics" / f"{self.name}.baselines.parquet"
+        if file.is_file():
+            # They take minutes, so score leaves them behind.
+            said = read_rows([file])
+            order = np.argsort(said["object_id"], kind="stable")
+            place = np.searchsorted(said["object_id"], rows["object_id"], sorter=order)
+            place = order[np.minimum(place, len(order) - 1)]
+            if np.array_equal(said.pop("object_id")[place], rows["object_id"]):
+                return truth, rows | {name: values[place] for name, values in said.items()}
         objects = self.run.store(self.labelled, self.task.SET).objects
         return truth, rows | baselines(self.name, objects, rows["object_id"])
 

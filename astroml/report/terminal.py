@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 from rich.console import Console
 from rich.table import Table
 
@@ -37,7 +38,7 @@ def show(results: str | Path, catalogs: str | Path, top: int = 5) -> None:
         raise AstromlError(f"{results} and {catalogs}: nothing of a run there; run the workflow")
     console = Console()
     for name in found:
-        console.print(top_rows(name, catalogs / f"{name}.parquet", top))
+        console.print(top_rows(name, catalogs / f"{name}.parquet", top, console.width))
     for file in sorted((results / "metrics").glob("*.json")):
         console.print(metrics_table(file))
     width = max(len(what) for what, _ in files)
@@ -45,8 +46,8 @@ def show(results: str | Path, catalogs: str | Path, top: int = 5) -> None:
         console.print(f"{what:{width}}  {path}", soft_wrap=True, highlight=False, markup=False)
 
 
-def top_rows(task: str, path: Path, top: int) -> Table:
-    """Return some rows of a catalog by the task's first column; lists are left out."""
+def top_rows(task: str, path: Path, top: int, width: int) -> Table:
+    """Return some rows of a catalog, as many columns as fit; lists are left out."""
     import pyarrow.compute as pc
     import pyarrow.parquet as pq
 
@@ -61,11 +62,20 @@ def top_rows(task: str, path: Path, top: int) -> Table:
         known = known.sort_by([(first, "ascending"), ("object_id", "ascending")])
         chosen = known.take(evenly(known.num_rows, top))
         title = f"{task}: {chosen.num_rows} of {n}, from the lowest to the highest {first}"
-    table = Table(title=title, title_justify="left")
-    for name in chosen.column_names:
+    texts = {
+        name: [as_text(name, value) for value in chosen[name].to_pylist()]
+        for name in chosen.column_names
+    }
+    # Each column takes a line and two blanks beside its text.
+    ends = np.cumsum([max(map(len, (name, *cells))) + 3 for name, cells in texts.items()])
+    fitting = max(int(np.searchsorted(ends, width)), 4)
+    table = Table(title=title, title_justify="left", caption_justify="left")
+    for name in list(texts)[:fitting]:
         table.add_column(name, justify="right", overflow="fold")
-    for row in chosen.to_pylist():
-        table.add_row(*[as_text(name, value) for name, value in row.items()])
+    for cells in zip(*list(texts.values())[:fitting]):
+        table.add_row(*cells)
+    if left := list(texts)[fitting:]:
+        table.caption = f"further columns: {', '.join(left)}"
     return table
 
 
@@ -80,13 +90,13 @@ def metrics_table(file: Path) -> Table:
     """Return the metrics that score wrote, each with its uncertainty, but those of bins."""
     found = json.loads(file.read_text())
     title = f"{found['task']}: {found['n']} objects, {found['split']} split"
-    table = Table("metric", title=title, title_justify="left")
+    table = Table("metric", title=title, title_justify="left", caption_justify="left")
     table.add_column("value ± error", justify="right")
     shown = headlines(found["metrics"])
     for name, metric in shown.items():
         table.add_row(name, value_text(metric))
     if left := len(found["metrics"]) - len(shown):
-        table.caption = f"and {left} in bins: {file}"
+        table.caption = f"and {left} in bins, in the file"
     return table
 
 
