@@ -244,5 +244,6 @@ def _catalog(name: str, task: ModuleType) -> list[str]:
         about = "Quality bits, see below" if column.name == "flags" else column.description
         lines.append(_row(column, dtype, about))
     for suffix, function in getattr(task, "EXPORTS", {}).items():
-        lines += ["", f"A run also writes `{name}{suffix}`. {clean(first_line(function))}"]
+        text = f"A run also writes `{name}{suffix}`. {clean(first_line(function))}"
+        lines += ["", text.rstrip()]
     return [*lines, ""]

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -11,7 +12,9 @@ from astroml import reference, tasks
 from astroml.catalog.columns import all_columns
 from astroml.config import Strict, TrainOptions, config_model, load, submodel
 from astroml.errors import AstromlError
+from astroml.store import layout
 from astroml.survey import Survey
+from astroml.tasks import Column
 
 ROOT = Path(__file__).parents[1]
 
@@ -114,3 +117,23 @@ def test_every_column_is_in_the_reference(task):
     for column in all_columns(task):
         assert f"| `{column.name}` |" in text
         assert f"`{column.ucd}`" in text
+
+
+def test_lists_and_a_tasks_own_files_are_told(monkeypatch):
+    def export(rows, path):
+        """Write numbers."""
+
+    pz = Column("pz", "float32", "", "stat.probability", "p(z)", length="bins")
+    task = SimpleNamespace(__doc__="Lists.", COLUMNS=(pz,), EXPORTS={".npz": export})
+    monkeypatch.setattr(tasks, "load", lambda name, part="": task)
+    text = "\n".join(reference._catalog("far", task))
+    assert "| `pz` | float32[bins] |  | `stat.probability` | p(z) |" in text
+    assert text.endswith("A run also writes `far.npz`. Write numbers.\n")
+
+
+def test_what_a_store_may_measure_is_in_the_reference():
+    text = reference.catalogs_text()
+    for name in (*layout.QUALITY, *layout.PHOTOMETRY):
+        assert f"| `{name}` |" in text
+    for name in (*layout.QUALITY_PER_BAND, *layout.PHOTOMETRY_PER_BAND):
+        assert f"| `{name}_<band>` |" in text
