@@ -33,6 +33,9 @@ from astroml.store import Store, open_store
 SWEEP = (1e-6, 1.0, 120)
 """Lowest and highest learning rate of ``find_lr``, and its steps."""
 
+SHOWN = 10
+"""Metrics of the validation split that are printed at the end; the card holds all."""
+
 FEWEST = {"train": 8, "val": 4}
 """Labelled rows below which a split is refused."""
 
@@ -81,7 +84,8 @@ def train(
     card = loop.finish()
     card["provenance"] = provenance.stamp("train", settings, store.shards, resume_key=key)
     weights.save(Path(out), loop.best, card)
-    print(f"wrote {out}: epoch {card['best_epoch']}, " + brief(card["metrics"]))
+    told = dict(list(card["metrics"].items())[:SHOWN])
+    print(f"wrote {out}: epoch {card['best_epoch']}, " + brief(told))
     saved.unlink(missing_ok=True)
     if not any(saved.parent.iterdir()):
         saved.parent.rmdir()

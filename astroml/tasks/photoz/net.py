@@ -14,6 +14,10 @@ NJY_AT_20 = 36_308.0
 """Flux of 20th magnitude (AB), nJy."""
 
 
+SEEN = 0.75
+"""Part of the cutout's side that the network looks at."""
+
+
 class Redshifts(nn.Module):
     """A classifier over redshift bins (Pasquet et al. 2019, A&A 621, A26).
 
@@ -48,8 +52,8 @@ class Redshifts(nn.Module):
             ``psf_fwhm`` (n, band); ``ebv``, ``r_half`` (n,).
         """
         shown = self.choose_bands(batch)
-        image = batch["image"] * shown[..., None, None]
-        valid = (batch["valid"] & shown[..., None, None]).to(image.dtype)
+        image = middle(batch["image"]) * shown[..., None, None]
+        valid = (middle(batch["valid"]) & shown[..., None, None]).to(image.dtype)
         table = measured(batch, shown)
         pixels = self.pixels(self.trunk(torch.cat([image / 3, valid], dim=1)))
         logits = self.head(torch.cat([pixels, self.fluxes(table)], dim=1))
@@ -63,6 +67,12 @@ class Redshifts(nn.Module):
         kept = torch.rand(shown.shape, device=shown.device) >= self.drop_band
         # An object of which nothing is left teaches nothing.
         return torch.where((shown & kept).any(1, keepdim=True), shown & kept, shown)
+
+
+def middle(image: Tensor) -> Tensor:
+    """Return the middle of images (n, band, y, x): the galaxy, with less of its neighbours."""
+    edge = round(image.shape[-1] * (1 - SEEN) / 2)
+    return image[..., edge : image.shape[-2] - edge, edge : image.shape[-1] - edge]
 
 
 def features_of(bands: int) -> int:
