@@ -13,10 +13,11 @@ from astropy.wcs import WCS
 from astroml import store, tasks
 from astroml.config import Inject, Splits
 from astroml.errors import AstromlError
+from astroml.photometry import photometry_columns
 from astroml.sky import simulate
 from astroml.sky.cutouts import CubeWriter
 from astroml.store import MASK
-from astroml.survey import load_survey, njy_per_unit
+from astroml.survey import galactic_extinction, load_survey, njy_per_unit
 from astroml.tasks.lens import Sky
 
 SIZE = 32
@@ -185,6 +186,116 @@ def test_the_store_is_labelled_and_split(shard):
     targets, labelled = tasks.load("lens").targets(objects)
     assert labelled.all()
     assert targets["is_lens"].sum() == 28
+
+
+def test_a_store_has_the_photometry_that_ingest_would_measure(shard):
+    kept = store.open_store(shard)
+    planes = kept.read(np.arange(70))
+    survey = survey_of("decals")
+    wavelengths = [band.wavelength for band in survey.bands.values()]
+    dimming = 10 ** (-0.4 * galactic_extinction(kept.objects["ebv"], wavelengths))
+    names = ("image", "mask", "sigma", "psf_fwhm")
+    wanted = photometry_columns(*(planes[name] for name in names), 0.262, "grz", dimming)
+    for name, values in wanted.items():
+        np.testing.assert_allclose(kept.objects[name], values, rtol=1e-4, atol=1e-3, err_msg=name)
+    assert (kept.objects["mw_transmission_g"] < kept.objects["mw_transmission_z"]).all()
+
+
+def test_injected_cutouts_are_measured_anew(shard, tmp_path):
+    path = tmp_path / "0.h5"
+    simulate.inject([shard], Inject(), Sky(), survey_of("decals"), path, device="cpu")
+    before, after = store.open_store(shard).objects, store.open_store(path).objects
+    assert np.nanmedian(after["flux_g"] - before["flux_g"]) > 0
+
+
+TWO = {"lens": Sky(objects=40), "photoz": tasks.load("photoz").Sky(objects=30)}
+
+
+@pytest.fixture(scope="module")
+def two(tmp_path_factory):
+    out = tmp_path_factory.mktemp("two")
+    args = {"size": SIZE, "seed": 3, "device": "cpu"}
+    simulate.simulate_survey(TWO, survey_of("decals"), out, **args)
+    return out
+
+
+def test_two_tasks_fill_one_survey(two):
+    rows = rows_of(two)
+    assert len(rows) == 70
+    assert len({row["object_id"] for row in rows}) == 70
+    assert len({(row["ra"], row["dec"]) for row in rows}) == 70
+    for row in rows:
+        lens = row["labels"] == "lens"
+        assert lens == (row["is_lens"] in ("0", "1")) == (row["z_spec"] == "")
+        assert row["kind"]
+    assert sum(row["labels"] == "photoz" for row in rows) == 30
+    truth = pq.read_table(two / "truth.parquet")
+    assert truth.num_rows == 70
+    assert truth["lens_theta_e"].null_count == 30
+    assert truth["z_true"].null_count == 40
+    assert b"photoz" in truth.schema.metadata[b"provenance"]
+
+
+def test_the_first_task_is_as_it_is_alone(two, folder, tmp_path):
+    args = {"size": SIZE, "seed": 3, "device": "cpu"}
+    simulate.simulate_survey({"lens": TWO["lens"]}, survey_of("decals"), tmp_path, **args)
+    for row in rows_of(tmp_path):
+        assert (tmp_path / row["file"]).read_bytes() == (two / row["file"]).read_bytes()
+
+
+def test_two_tasks_are_ingested_with_their_labels(two, tmp_path):
+    from astroml.config import Ingest
+    from astroml.ingest import run
+
+    path = tmp_path / "0.h5"
+    sizes = Ingest(size={"galaxy": SIZE}, missing_bands="keep")
+    run.ingest(
+        two / "manifest.csv", survey_of("decals"), [path], [tmp_path / "r.parquet"], sizes,
+        splits=Splits(), cutouts=["galaxy"],
+    )  # fmt: skip
+    check_two(store.open_store(path).objects)
+
+
+def test_two_tasks_fill_one_store(tmp_path):
+    path = tmp_path / "0.h5"
+    args = {"splits": Splits(), "size": SIZE, "seed": 3, "device": "cpu"}
+    simulate.simulate_store(TWO, survey_of("decals"), path, **args)
+    check_two(store.open_store(path).objects)
+
+
+def check_two(objects):
+    targets, labelled = tasks.load("lens").targets(objects)
+    assert labelled.sum() == 40
+    assert (targets["is_lens"][labelled] == 1).sum() == 16
+    tasks.load("lens").check({"is_lens": targets["is_lens"][labelled]}, "train")
+    redshifts = objects["z_spec"].astype(float)
+    assert np.isfinite(redshifts).sum() == 30
+    assert np.isnan(redshifts[labelled]).all()
+    assert not (objects["group"][~labelled] >= 0).any()
+
+
+def test_tasks_of_different_cutouts_are_told(monkeypatch, tmp_path):
+    monkeypatch.setattr(tasks.load("photoz"), "SET", "cluster")
+    args = {"size": SIZE, "seed": 3, "device": "cpu"}
+    with pytest.raises(AstromlError, match="lens galaxy, photoz cluster"):
+        simulate.simulate_survey(TWO, survey_of("decals"), tmp_path, **args)
+
+
+def test_the_command_takes_several_tasks(tmp_path):
+    from typer.testing import CliRunner
+
+    from astroml.cli import app
+
+    options = "{lens: {objects: 6}, photoz: {objects: 4}}"
+    args = ["simulate", "--task", "lens", "--task", "photoz", "--options", options]
+    args += ["--size", "32", "--out", str(tmp_path), "--device", "cpu"]
+    done = CliRunner().invoke(app, args, catch_exceptions=False)
+    assert done.exit_code == 0
+    assert [row["labels"] for row in rows_of(tmp_path)] == ["lens"] * 6 + ["photoz"] * 4
+    with pytest.raises(AstromlError, match="no such task"):
+        CliRunner().invoke(
+            app, [*args[:4], "redshift", "--out", str(tmp_path)], catch_exceptions=False
+        )
 
 
 def test_inject_writes_a_labelled_store(shard, tmp_path):
