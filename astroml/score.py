@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from pathlib import Path
 
 import numpy as np
@@ -62,6 +63,7 @@ def score(
             f"{where}: no labelled object for {task} in the {split} split of {len(store)}; "
             "label some in the manifest, or choose another split"
         )
+    rows |= baselines(task, store.objects, truth["object_id"])
     try:
         values = tasks.load(task).score(truth, rows, bootstrap=bootstrap)
     except AstromlError as fault:
@@ -89,16 +91,76 @@ def _number(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
+def baselines(
+    task: str, objects: dict[str, np.ndarray], object_ids: np.ndarray
+) -> dict[str, np.ndarray]:
+    """Return what the task's other methods say of some objects, none if it has no other methods.
+
+    Parameters
+    ----------
+    task : str
+        Name of the task.
+    objects : dict
+        The object table of the labelled store.
+    object_ids : (k,) array
+        Objects wanted, all of them in the table.
+
+    Returns
+    -------
+    dict
+        column -> (k,) array.
+    """
+    module = tasks.load(task)
+    if not hasattr(module, "baselines"):
+        return {}
+    order = np.argsort(objects["object_id"], kind="stable")
+    place = order[np.searchsorted(objects["object_id"], object_ids, sorter=order)]
+    return {name: values[place] for name, values in module.baselines(objects).items()}
+
+
 def show(result: dict) -> None:
-    """Print a result of ``score`` as a table."""
+    """Print a result of ``score`` as a table, and metrics in bins as further, compact ones."""
     from rich.console import Console
     from rich.table import Table
 
+    console = Console()
+    axes = "|".join(getattr(tasks.load(result["task"]), "AXES", ())) or "(?!)"  # never found
+    in_bin = re.compile(rf"(.+)_({axes})_(-?[\d.]+)_(-?[\d.]+)")
+    parted, whole = [], {}
+    for name, metric in result["metrics"].items():
+        if found := in_bin.fullmatch(name):
+            quantity, axis, low, high = found.groups()
+            parted.append((axis, f"{low} to {high}", quantity, metric))
+        else:
+            whole[name] = metric
     table = Table(title=f"{result['task']}: {result['n']} objects, split: {result['split']}")
     table.add_column("metric")
     table.add_column("value", justify="right")
     table.add_column("error", justify="right")
-    for name, metric in result["metrics"].items():
-        texts = ["-" if one is None else f"{one:.4f}" for one in metric.values()]
-        table.add_row(name, *texts)
-    Console().print(table)
+    for name, metric in whole.items():
+        table.add_row(name, *map(_text, metric.values()))
+    console.print(table)
+    for axis in dict.fromkeys(axis for axis, *_ in parted):
+        _show_bins(console, axis, [rest for where, *rest in parted if where == axis])
+
+
+def _text(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _show_bins(console, axis: str, cells: list) -> None:
+    """Print one line per bin, as many metrics as fit beside each other; the file has them all."""
+    from rich.table import Table
+
+    names = list(dict.fromkeys(quantity for _, quantity, _ in cells))
+    shown = names[: max(1, (console.width - 16) // 18)]
+    left = f"; {len(names) - len(shown)} more metrics in the file" if shown != names else ""
+    table = Table(title=f"in bins of {axis}{left}", box=None, padding=(0, 1))
+    table.add_column(axis, no_wrap=True)
+    for name in shown:
+        table.add_column(name, justify="right", no_wrap=True)
+    for where in dict.fromkeys(where for where, *_ in cells):
+        here = {quantity: metric for place, quantity, metric in cells if place == where}
+        texts = [" ± ".join(map(_text, here[name].values())) for name in shown]
+        table.add_row(where, *texts)
+    console.print(table)

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 from pydantic import Field
 
 from astroml.config import Strict, TaskOptions, TrainOptions
+from astroml.errors import AstromlError
+from astroml.store import FLAGS
 from astroml.tasks import Column
+from astroml.tasks.photoz import pdf, unlike
+from astroml.tasks.photoz.baselines import baselines
+from astroml.tasks.photoz.figures import panels
+from astroml.tasks.photoz.metrics import AGAINST, AXES, CAVEAT, ERROR, METRICS, error, score
+
+__all__ = ["AGAINST", "AXES", "CAVEAT", "ERROR", "METRICS", "baselines", "error", "panels", "score"]
 
 SET = "galaxy"
 """The cutout set that the task looks at."""
@@ -118,3 +128,127 @@ COLUMNS = (
     Column("pz_first", "float32", "", "src.redshift", "Redshift of the first value of pz"),
     Column("pz_step", "float32", "", "src.redshift", "Step in redshift between values of pz"),
 )
+
+
+def targets(objects: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """Read the spectroscopic redshifts from a store's object table.
+
+    Parameters
+    ----------
+    objects : dict
+        Columns (n,) of the store.
+
+    Returns
+    -------
+    targets : dict
+        ``z_spec`` (n,) float32; NaN where there is none.
+    labelled : (n,) array of bool
+        Rows with a redshift, unless a text column ``labels`` names the tasks a row has labels for,
+        and this one is not among them.
+    """
+    rows = len(objects["object_id"])
+    if LABEL not in objects:
+        return {LABEL: np.full(rows, np.nan, np.float32)}, np.zeros(rows, bool)
+    z_spec = np.asarray(objects[LABEL], np.float32)
+    labelled = np.isfinite(z_spec)
+    if "labels" in objects:
+        named = [("photoz" in str(value).split()) for value in objects["labels"]]
+        labelled &= np.array(named, bool)
+    return {LABEL: z_spec}, labelled
+
+
+def check(targets: dict[str, np.ndarray], split: str, options: Options | None = None) -> None:
+    """Refuse the labelled rows of a split if nothing can be learnt or measured on them.
+
+    Parameters
+    ----------
+    targets : dict
+        ``z_spec`` (n,) of the split's labelled rows.
+    split : str
+        ``train`` or ``val``.
+    options : Options, optional
+        Where the grid ends; without them only its lower end is known.
+    """
+    values = targets[LABEL]
+    z_max = options.z_max if options else np.inf
+    grid = f"0 to {z_max:g}" if options else "0 or more"
+    if odd := int((~((values >= 0) & (values <= z_max))).sum()):
+        raise AstromlError(
+            f"column {LABEL}: {odd} of {len(values)} labelled rows in split {split} lie outside "
+            f"the grid of p(z), {grid}; raise z_max, or leave them out with the column labels"
+        )
+    if (values == values[0]).all():
+        raise AstromlError(
+            f"column {LABEL}: all {len(values)} labelled rows in split {split} are at redshift "
+            f"{values[0]:g}; add objects at others, or use smaller sky cells (splits: nside)"
+        )
+
+
+def calibrate(output: dict, targets: dict[str, np.ndarray]) -> dict:
+    """Calibrate p(z) on the validation split, and measure how far apart its objects lie.
+
+    Parameters
+    ----------
+    output : dict
+        ``pdf`` (n, bins) and ``summary`` (n, k) of the network, and the task's ``options``.
+    targets : dict
+        ``z_spec`` (n,).
+
+    Returns
+    -------
+    dict
+        What ``pdf.fit`` returned, and as ``unlike`` what ``unlike.fit`` did.
+    """
+    options = output["options"]
+    z_spec = np.asarray(targets[LABEL], float)
+    mass, broken = pdf.as_mass(output["pdf"])
+    good = np.isfinite(z_spec) & ~broken
+    facts = pdf.fit(mass[good], z_spec[good], pdf.bin_edges(options.z_max, options.bins))
+    return facts | {"unlike": unlike.fit(output["summary"][~broken])}
+
+
+def rows(output: dict, objects: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Turn network output into catalog rows, one per cutout.
+
+    Parameters
+    ----------
+    output : dict
+        ``pdf`` (n, bins) and ``summary`` (n, k) of the network, the task's ``options``, and
+        ``calibration`` as ``calibrate`` returned it.
+    objects : dict
+        Columns (n,) of the store.
+
+    Returns
+    -------
+    dict
+        ``object_id``, the columns of ``COLUMNS``, each (n,), ``pz`` (n, bins), and ``flags`` with
+        ``unlike`` added. Where the network said nothing finite, p(z) is flat and the object unlike.
+    """
+    options, fit = output["options"], output["calibration"]
+    edges = pdf.bin_edges(options.z_max, options.bins)
+    step = edges[1] - edges[0]
+    raw, broken = pdf.as_mass(output["pdf"])
+    mass = pdf.recalibrate(raw, fit["temperature"], *fit["beta"])
+    mass[broken] = raw[broken]
+    distance = unlike.measure(output["summary"], fit["unlike"])
+    distance[broken] = unlike.FARTHEST
+    n = len(mass)
+    columns = pdf.describe(mass, edges) | {
+        "unlike": distance,
+        "pz": mass / step,
+        "pz_first": np.full(n, step / 2),
+        "pz_step": np.full(n, step),
+    }
+    found = {column.name: columns[column.name].astype(column.dtype) for column in COLUMNS}
+    strange = np.where(found["unlike"] > 1, FLAGS["unlike"], 0).astype(objects["flags"].dtype)
+    return {"object_id": objects["object_id"], **found, "flags": objects["flags"] | strange}
+
+
+def _write_qp(rows: dict[str, np.ndarray], path: str | Path) -> None:
+    from astroml.tasks.photoz.export import write_qp  # h5py is not needed for anything else here
+
+    write_qp(rows, path)
+
+
+EXPORTS = {".hdf5": _write_qp}
+"""Further files of the catalog: ending -> what writes them, ``(rows, path)``."""
