@@ -74,6 +74,7 @@ def test_density_counts_every_object_on_equal_axes():
     filled = np.argwhere(counts.filled(0).reshape(mesh.get_coordinates().shape[0] - 1, -1))
     assert filled[:, 1].max() > 2 * filled[:, 0].max()
     assert side.get_ylabel() == "objects per bin"
+    assert {"1", "2", "5"} <= {label.get_text() for label in side.get_yticklabels()}
     line = axes.lines[0]
     np.testing.assert_array_equal(line.get_xdata(), line.get_ydata())
 
@@ -113,6 +114,7 @@ def test_many_series_and_empty_ones_are_told_apart():
         for bar in figure.axes[0].containers
     }
     assert len(looks) >= 4
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == names
     charts.drawn(panel("points", series={}))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, LogNorm, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullFormatter, StrMethodFormatter
+from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter, StrMethodFormatter
 
 from astroml.report.figures import Palette, picture
 from astroml.tasks import Panel
@@ -56,6 +56,7 @@ def draw_density(panel: Panel) -> Callable:
         axes.grid(True)
         figure.legend(loc="outside upper center")
         side = figure.colorbar(mesh, ax=axes, label="objects per bin")
+        side.ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         side.ax.yaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         side.ax.yaxis.set_minor_formatter(NullFormatter())
         side.outline.set_visible(False)
@@ -68,9 +69,10 @@ def draw_points(panel: Panel) -> Callable:
     series = {
         name: tuple(None if one is None else np.asarray(one, float) for one in values)
         for name, values in panel.data["series"].items()
+        if len(values[0])
     }
     bands = panel.data.get("bands") or []
-    places = [x for x, _, _ in series.values() if len(x)]
+    places = [x for x, _, _ in series.values()]
     width = np.ptp(np.concatenate(places)) if places else 0.0
 
     def draw(figure: Figure, palette: Palette) -> None:
