@@ -15,7 +15,7 @@ import numpy as np
 from astroml import tasks
 from astroml.errors import AstromlError
 from astroml.provenance import digest, replacing, stamp
-from astroml.rows import join, read_rows
+from astroml.rows import baselines, join, read_rows
 from astroml.store import SPLITS, open_store
 
 
@@ -63,7 +63,8 @@ def score(
             f"{where}: no labelled object for {task} in the {split} split of {len(store)}; "
             "label some in the manifest, or choose another split"
         )
-    rows |= baselines(task, store.objects, truth["object_id"])
+    others = baselines(task, store.objects, truth["object_id"])
+    rows |= others
     try:
         values = tasks.load(task).score(truth, rows, bootstrap=bootstrap)
     except AstromlError as fault:
@@ -78,6 +79,8 @@ def score(
     result = {"task": task, "split": split, "n": n, "metrics": metrics, "provenance": made}
     with replacing(out) as part:
         part.write_text(json.dumps(result, indent=1) + "\n")
+    if others:
+        write_baselines(Path(out).with_suffix(".baselines.parquet"), truth["object_id"], others)
     show(result)
     return result
 
@@ -91,31 +94,13 @@ def _number(value: float) -> float | None:
     return float(value) if math.isfinite(value) else None
 
 
-def baselines(
-    task: str, objects: dict[str, np.ndarray], object_ids: np.ndarray
-) -> dict[str, np.ndarray]:
-    """Return what the task's other methods say of some objects, none if it has no other methods.
+def write_baselines(path: Path, object_ids: np.ndarray, columns: dict[str, np.ndarray]) -> None:
+    """Keep what the task's other methods say beside the metrics: the report draws it."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
 
-    Parameters
-    ----------
-    task : str
-        Name of the task.
-    objects : dict
-        The object table of the labelled store.
-    object_ids : (k,) array
-        Objects wanted, all of them in the table.
-
-    Returns
-    -------
-    dict
-        column -> (k,) array.
-    """
-    module = tasks.load(task)
-    if not hasattr(module, "baselines"):
-        return {}
-    order = np.argsort(objects["object_id"], kind="stable")
-    place = order[np.searchsorted(objects["object_id"], object_ids, sorter=order)]
-    return {name: values[place] for name, values in module.baselines(objects).items()}
+    with replacing(path) as part:
+        pq.write_table(pa.table({"object_id": object_ids} | columns), part)
 
 
 def show(result: dict) -> None:
