@@ -7,6 +7,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 from astropy.table import Table as FitsTable
+from pydantic import ValidationError
 
 from astroml import config, store, tasks
 from astroml.config import Splits
@@ -187,6 +188,23 @@ def test_everything_is_a_number_and_renders_without_a_lens(drawn, survey):
     assert list(told) == ["z_spec", "z_true", "kind", "mag_r"]
 
 
+@pytest.mark.parametrize("name", ["decals", "hsc", "euclid", "kids"])
+def test_any_survey_can_be_drawn(name):
+    described = load_survey(name)
+    found = room.population(Sky(objects=6, mag_limit=20.0), described, 2)
+    assert found["part_flux"].shape[2] == len(described.bands)
+    cut = room.render(found, described, 32, range(6), seed=2)
+    assert np.isfinite(cut["image"]).all()
+
+
+@pytest.mark.parametrize(
+    "change", [{"mag_limit": 5}, {"z_max": 0.0}, {"wrong": 1.0}, {"copies": 0}]
+)
+def test_skies_that_make_no_sense_are_refused(change):
+    with pytest.raises(ValidationError):
+        Sky(**change)
+
+
 # Tables.
 
 
@@ -234,8 +252,14 @@ def test_real_tables_are_read_as_they_are(name, mgs, capsys):
     assert len(found["z"]) + left_out == rows
     assert left_out < 30
     assert np.isfinite(found["mag_err"]).all()
-    middle = np.median(colours(found["flux"][found["flux"].min(1) > 0]), 0)
-    assert (middle[:2] > 0.6).all()
+    assert (found["flux"] > 0).all()
+    assert (np.median(colours(found["flux"]), 0)[:2] > 0.6).all()
+    # Errors and magnitudes of one system speak of one background, however faint the source.
+    noise = found["flux"] * found["mag_err"] / 1.0857
+    faint = [(found["flux"] > low) & (found["flux"] < 2 * low) for low in (50.0, 800.0)]
+    levels = [np.median(noise[one[:, 0], 0]) for one in faint if one[:, 0].sum() > 50]
+    assert len(levels) == (2 if name != "sdss_mgs" else 0)
+    assert np.ptp(levels or [0]) < 0.1 * max(levels or [1])
     assert 0.05 < np.median(found["z"][found["table"] == found["table"][0]]) < 0.6
 
 
@@ -402,7 +426,9 @@ def test_a_store_holds_copies_of_the_train_split_alone(tmp_path, survey):
     args = {"splits": Splits(val=0.3, test=0.3), "size": 32, "seed": 3, "device": "cpu"}
     path = tmp_path / "0.h5"
     simulate.simulate_store({"photoz": Sky(tables=[one], copies=3)}, survey, path, **args)
-    objects = store.open_store(path).objects
+    kept = store.open_store(path)
+    assert list(kept.header.provenance["inputs"]) == ["t.txt"]
+    objects = kept.objects
     train = objects["split"] == "train"
     for group in np.unique(objects["group"]):
         mine = objects["group"] == group

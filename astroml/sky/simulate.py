@@ -58,6 +58,12 @@ def _options(skies: dict[str, BaseModel]) -> BaseModel | dict:
     return {task: one.model_dump(mode="json") for task, one in skies.items()}
 
 
+def _inputs(skies: dict[str, BaseModel]) -> list[Path]:
+    """Return the files that the populations are drawn from."""
+    rooms = [(tasks.load(task, "sky"), one) for task, one in skies.items()]
+    return [path for sky, one in rooms if hasattr(sky, "inputs") for path in sky.inputs(one)]
+
+
 def simulate_survey(
     skies: dict[str, BaseModel], survey: Survey, out, *, size: int, seed: int, device: str
 ) -> None:
@@ -90,8 +96,9 @@ def simulate_survey(
     (out / "manifest.csv").unlink(missing_ok=True)
     truths, rows = [], []
     stamp = provenance.stamp(
-        "simulate", _options(skies), task=" ".join(skies), survey=survey.name, size=size, seed=seed
-    )
+        "simulate", _options(skies), _inputs(skies),
+        task=" ".join(skies), survey=survey.name, size=size, seed=seed,
+    )  # fmt: skip
     with Progress("simulate", sum(map(len, drawn))) as progress:
         for one in drawn:
             columns, labels, extra = _write_images(one, survey, out, writer, device, progress)
@@ -198,8 +205,9 @@ def simulate_store(
     drawn = draw(skies, survey, seed, splits)
     empty = without(drawn, survey, size, device)
     header = _header(
-        cutouts, survey, size, "simulate", _options(skies), task=" ".join(skies), seed=seed
-    )
+        cutouts, survey, size, "simulate", _options(skies), _inputs(skies),
+        task=" ".join(skies), seed=seed,
+    )  # fmt: skip
 
     def blocks() -> Iterator[dict]:
         for one in drawn:

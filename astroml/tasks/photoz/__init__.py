@@ -71,7 +71,9 @@ class Sky(Strict):
     """The simulated sky of the redshifts."""
 
     objects: int = Field(4000, ge=1, description="Galaxies drawn, where no table is named.")
-    mag_limit: float = Field(17.8, description="Faintest r magnitude of drawn galaxies, AB.")
+    mag_limit: float = Field(
+        17.8, ge=12, le=26, description="Faintest r magnitude of drawn galaxies, AB."
+    )
     z_max: float = Field(0.4, gt=0.01, le=6, description="Highest redshift of drawn galaxies.")
     wrong: float = Field(0.015, ge=0, lt=1, description="Fraction with a wrong spectroscopic z.")
     sed_scatter: float = Field(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 
@@ -13,9 +14,9 @@ from astroml.sky.lensing import angular_scale, distance_modulus
 from astroml.sky.render import render
 from astroml.survey import NJY_PER_ZERO_MAG, Survey, galactic_extinction
 from astroml.tasks.photoz import Sky
-from astroml.tasks.photoz.tables import read_tables
+from astroml.tasks.photoz.tables import files, read_tables
 
-__all__ = ["UNITS", "labels", "population", "render"]
+__all__ = ["UNITS", "inputs", "labels", "population", "render"]
 
 TRUTH, OWN, FIELD, WRONG = range(4)
 """Streams of random numbers; a generator is seeded by (seed, stream, object)."""
@@ -122,6 +123,11 @@ def labels(columns: dict, rendered: dict) -> dict[str, np.ndarray]:
     """Return the labels (n,) that go into manifests and stores."""
     names = ("z_spec", "z_true", "kind", "mag_r", "table", "table_row")
     return {name: columns[name] for name in names if name in columns}
+
+
+def inputs(sky: Sky) -> list[Path]:
+    """Return the files that a population is drawn from."""
+    return [path for table in sky.tables for path in files(table.file)]
 
 
 def _draw_each(survey: Survey, wavelengths, seed: int, keys: list[tuple]) -> dict:

@@ -69,14 +69,14 @@ def read_tables(tables: Iterable[Table], bands: list[str]) -> dict[str, np.ndarr
     AstromlError
         If a file is not there, cannot be read or lacks a column, or no galaxy is left.
     """
-    parts = [_read(one, path, bands) for one in tables for path in _files(one.file)]
+    parts = [_read(one, path, bands) for one in tables for path in files(one.file)]
     found = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     if not len(found["z"]):
         raise AstromlError("tables: no galaxy is left to render; see the lines above")
     return found
 
 
-def _files(name: str) -> list[Path]:
+def files(name: str) -> list[Path]:
     """Return the files of a name that may hold environment variables and wildcards."""
     filled = os.path.expanduser(os.path.expandvars(name))
     if unset := re.search(r"\$\{?(\w+)\}?", filled):
