@@ -11,7 +11,7 @@ import pytest
 from astropy.io import fits
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
-from ingest_fits import tan_header
+from ingest_fits import tan_header, write_image
 from test_ingest_bad import MEASURED
 
 from astroml.ingest.files import Files
@@ -267,3 +267,16 @@ def test_any_later_header_is_an_image_or_a_reason(
             else:
                 told = "an image"
         assert told
+
+
+@pytest.mark.parametrize("order", [3000, 10**9, -1, 1e300])
+@pytest.mark.parametrize("key", ["A_ORDER", "BP_ORDER"])
+def test_a_map_of_absurd_order_is_refused_at_once(tmp_path, key, order):
+    """astropy would ask the header for every term of the polynomial."""
+    orders = {"A_ORDER": 2, "B_ORDER": 2} | {key: order}
+    header = tan_header(CTYPE1="RA---TAN-SIP", CTYPE2="DEC--TAN-SIP", **orders)
+    write_image(tmp_path / "a.fits", np.zeros((64, 64), "f4"), header)
+    begun = time.monotonic()
+    with Files() as files, pytest.raises(Reject, match=f"its WCS makes no sense .{key} is "):
+        files.image(tmp_path / "a.fits", 0).wcs  # noqa: B018
+    assert time.monotonic() - begun < 2

@@ -16,6 +16,11 @@ from astropy.wcs import WCS
 
 from astroml.ingest.plain import Cards
 
+SIP_ORDERS = ("A_ORDER", "B_ORDER", "AP_ORDER", "BP_ORDER")
+
+MOST_SIP = 9
+"""Largest order of a SIP polynomial (Shupe et al. 2005); astropy asks for all terms of any."""
+
 
 @dataclass(frozen=True)
 class Tan:
@@ -115,6 +120,9 @@ def sky_to_pixels(header) -> Tan | General | None:
         return tan
     if not isinstance(kinds[0], str) or not isinstance(kinds[1], str):
         return None
+    for key in SIP_ORDERS:
+        if isinstance(order := header.get(key), int | float) and not 0 <= order <= MOST_SIP:
+            raise ValueError(f"{key} is {order}, expected 0 to {MOST_SIP}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         wcs = WCS(header.full() if isinstance(header, Cards) else header).celestial
