@@ -9,6 +9,9 @@ from astroml.ingest.measure import UNUSABLE
 WINDOW = 1.0
 """Sigma, arcsec, of the Gaussian window that follows the light."""
 
+NEAR = 0.4
+"""Sigma, arcsec, of the window that then settles on it, with less of what lies around."""
+
 STEPS = 10
 """Times that the window is moved."""
 
@@ -50,7 +53,16 @@ def centroid_offset(image, mask, sigma, dx, dy, scale: float) -> tuple[np.ndarra
         np.sqrt((usable * weight).sum(axis=1)) * np.where(np.isfinite(least), least, 0)[..., None]
     )
     axis = np.arange(first, last) - (side - 1) / 2
-    x, y = np.array(dx, float), np.array(dy, float)
+    found = _follow(light, error, axis, np.array([dx, dy], float), wide)
+    near = _follow(light, error, axis, found, max(NEAR / scale, 1.0))
+    x, y = np.where(np.isfinite(near), near, found)
+    far = ~(np.hypot(x - dx, y - dy) < reach)
+    return tuple(np.where(far, np.nan, one).astype(np.float32) for one in (x - dx, y - dy))
+
+
+def _follow(light, error, axis, begin, wide: float) -> np.ndarray:
+    """Return where a window of sigma ``wide``, px, comes to rest, (2, n) px; NaN without light."""
+    x, y = begin
     for _ in range(STEPS):
         across = np.exp(-0.5 * ((axis - x[:, None]) / wide) ** 2)
         up = np.exp(-0.5 * ((axis - y[:, None]) / wide) ** 2)
@@ -63,5 +75,4 @@ def centroid_offset(image, mask, sigma, dx, dy, scale: float) -> tuple[np.ndarra
         step_y = np.einsum("nyx,ny,nx->n", light, up * (axis - y[:, None]), across) / safe
         x = np.where(bright, x + 4 / 3 * step_x, np.nan)
         y = np.where(bright, y + 4 / 3 * step_y, np.nan)
-    far = ~(np.hypot(x - dx, y - dy) < reach)
-    return tuple(np.where(far, np.nan, one).astype(np.float32) for one in (x - dx, y - dy))
+    return np.array([x, y])
