@@ -92,8 +92,8 @@ def test_hsc_cutout_service(read, realdata):
     # the catalog says: all ten stars lie 0.08" east and 0.15" south of it. Not the pixels are
     # shifted: the stamps' middles are the catalog's positions (to the rounding of a stamp to whole
     # pixels), so the cutout service used the very WCS that it wrote. The offset changes smoothly
-    # across the 0.25 deg of the stars (from -0.6 to -1.0 px in y) and not with magnitude, as between
-    # two astrometric solutions: that of the catalog and that of the coadd.
+    # across the 0.25 deg of the stars (-0.6 to -1.0 px in y) and not with magnitude, as between two
+    # astrometric solutions: that of the catalog and that of the coadd.
     ours = np.stack([store.objects["centroid_dx"], store.objects["centroid_dy"]], axis=1)
     stamps, theirs = zip(*[independent_centroid(realdata / "hsc_stars", one) for one in rows])
     np.testing.assert_allclose(ours, theirs, atol=0.05)
