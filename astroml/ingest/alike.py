@@ -232,10 +232,9 @@ def _read(
 ) -> Together | None:
     """Read the objects that are of a kind."""
     folder, good = str(root), np.ones(len(rows), bool)
-    for column, pattern, buffer in zip(names.columns, kind.patterns, room):
-        for n, row in enumerate(rows):
-            if good[n]:
-                good[n] = _load(os.path.join(folder, column[row]), pattern.size, buffer[n])
+    paths = [[os.path.join(folder, column[row]) for row in rows] for column in names.columns]
+    for mine, pattern, buffer in zip(paths, kind.patterns, room):
+        good &= [_load(path, pattern.size, raw) for path, raw in zip(mine, buffer)]
         good &= pattern.fit(buffer[: len(rows)])
     shapes = [one.image[0].shape[-2:] for one in kind.found]
     on, place, steps = [], [], []
@@ -261,8 +260,8 @@ def _read(
         }
         for mine in kind.planes
     ]
-    column = names.columns[kind.planes[0]["image"][0]]
-    file = np.array([os.path.join(folder, column[rows[n]]) for n in on], object)
+    first = paths[kind.planes[0]["image"][0]]
+    file = np.array([first[n] for n in on], object)
     here = np.array([rows[n] for n in on])
     return Together(here, np.array(place), np.array(steps), kind.found, planes, file)
 
@@ -304,17 +303,25 @@ def _maps(kind: Kind, room: list[np.ndarray], n: int) -> list[Tan | None]:
 
 def _map(usual: Tan, raw: memoryview, cards: dict[str, tuple[int, bytes]]) -> Tan:
     """Return the map that is the ``usual`` one but for the cards that differ."""
-    told = {
-        name: card_value(bytes(raw[at : at + len(field)]))
-        for name, (at, field) in cards.items()
-        if raw[at : at + len(field)] != field
-    }
-    for value in told.values():
-        if type(value) not in (int, float) or not abs(value) < np.inf:
-            raise ValueError
+    told = {}
+    for name, (at, usual_field) in cards.items():
+        field = bytes(raw[at : at + len(usual_field)])
+        if field != usual_field:
+            told[name] = _number(field)
     pole = tuple(told.get(f"CRVAL{n + 1}", usual.pole[n]) for n in (0, 1))
     first = "CRPIX1", "CRPIX2"
     origin = tuple(
         told[name] - 1.0 if name in told else one for name, one in zip(first, usual.origin)
     )
     return Tan(pole, origin, usual.matrix)
+
+
+def _number(field: bytes) -> float:
+    """Return the number that a card holds; ValueError if it is none, or not finite."""
+    try:
+        value = float(field.partition(b"/")[0])
+    except ValueError:
+        value = card_value(field)
+    if type(value) not in (int, float) or not abs(value) < np.inf:
+        raise ValueError
+    return value

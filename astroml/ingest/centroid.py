@@ -50,12 +50,14 @@ def centroid_offset(image, mask, sigma, dx, dy, scale: float) -> tuple[np.ndarra
     least = sigma.min(axis=1, keepdims=True)
     with np.errstate(invalid="ignore"):
         weight = np.where(np.isfinite(sigma), (least / sigma) ** 2, 0.0)[:, :, None, None]
-    light, variance = 0.0, 0.0
+    shape = (len(image), last - first, last - first)
+    light, variance = np.zeros(shape, np.float32), np.zeros(shape)
     for band in range(image.shape[1]):
         usable = (mask[:, band][part] & UNUSABLE) == 0
-        seen = image[:, band][part]
-        light = light + (seen if usable.all() else np.where(usable, seen, 0)) * weight[:, band]
-        variance = variance + usable * weight[:, band]
+        seen, whole = image[:, band][part], usable.all()
+        light += (seen if whole else np.where(usable, seen, 0)) * weight[:, band].astype("f4")
+        variance += weight[:, band] if whole else usable * weight[:, band]
+    light = light.astype(float)
     variance *= np.where(np.isfinite(least), least, 0)[..., None] ** 2
     axis = np.arange(first, last) - (side - 1) / 2
     found = _follow(light, variance, axis, np.array([dx, dy], float), wide)

@@ -47,7 +47,8 @@ class Tan:
 
     def pixel(self, ra: float, dec: float) -> tuple[float, float]:
         """Return the pixel (x, y) of a sky position, deg; NaN if it is on the far side."""
-        a, d, d0 = (math.radians(one) for one in (ra - self.pole[0], dec, self.pole[1]))
+        ra_0, dec_0 = self.pole
+        a, d, d0 = math.radians(ra - ra_0), math.radians(dec), math.radians(dec_0)
         sin_d, cos_d, sin_0, cos_0 = math.sin(d), math.cos(d), math.sin(d0), math.cos(d0)
         depth = sin_d * sin_0 + cos_d * cos_0 * math.cos(a)
         if depth <= 0:

@@ -10,7 +10,6 @@ import numpy as np
 from astroml.ingest.align import first_pixel, same_scale, usual_ivar
 from astroml.ingest.companions import inverse_variance, translate
 from astroml.ingest.find import Found
-from astroml.ingest.planes import on_image
 from astroml.ingest.resample import PADDING, overlap
 from astroml.ingest.stack import Stack
 from astroml.ingest.tan import Tan
@@ -68,10 +67,10 @@ def steps_between(maps: list[Tan | None]) -> list[tuple[int, int]] | None:
 
 def well_inside(place, steps, shapes) -> bool:
     """Say whether an object lies on the image of every band, and not just about."""
+    (x, y), near = place, -0.4
     return all(
-        on_image(place[0] + x - side, place[1] + y - side, shape)
-        for (x, y), shape in zip(steps, shapes)
-        for side in (-0.1, 0.1)
+        near <= x + dx <= wide - 1 - near and near <= y + dy <= high - 1 - near
+        for (dx, dy), (high, wide) in zip(steps, shapes)
     )
 
 
