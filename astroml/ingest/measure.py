@@ -29,7 +29,7 @@ ABSURD = 0.01
 BOX = 4
 """Side, px, of the boxes in which sources are looked for."""
 
-AT_ONCE = 2**22
+AT_ONCE = 2**21
 """Pixels whose sky is measured at once, to bound the memory for large cutouts."""
 
 
