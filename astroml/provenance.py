@@ -17,7 +17,7 @@ from astroml.errors import AstromlError
 
 VERSIONS = {
     "simulate": 2,
-    "ingest": 2,
+    "ingest": 3,
     "train": 1,
     "inject": 2,
     "infer": 4,

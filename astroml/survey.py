@@ -133,7 +133,8 @@ class Layout(Strict):
         0.0,
         ge=0,
         description="Rows of different files nearer than this, arcsec, are one object in two "
-        "tiles: the first is kept; 0: rows are told apart by object_id alone.",
+        "tiles: the one with more of its image around it is kept, of equals the first; 0: rows are "
+        "told apart by object_id alone.",
     )
 
 

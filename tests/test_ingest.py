@@ -108,7 +108,7 @@ def write_menagerie(folder) -> dict[str, str]:
         "dir.fits": "is a directory",
         "zero.fits": "is empty",
         "cut.fits": "cut off",
-        "head.fits": "cannot be read",
+        "head.fits": "header",
         "text.fits": "not a FITS file",
         "binary.fits": "not a FITS file",
         "pipe.fits": "no ordinary file",

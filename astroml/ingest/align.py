@@ -13,12 +13,9 @@ from astroml.ingest.combine import combine
 from astroml.ingest.planes import Pixels, off_image, on_image
 from astroml.ingest.reject import Reject
 from astroml.ingest.resample import SCALE_TOLERANCE, Planes, broadened, crop, resample
-from astroml.ingest.tan import Tan
+from astroml.ingest.tan import SAME, Tan
 from astroml.store import MASK
 from astroml.survey import Survey
-
-SAME = 0.05
-"""Bands share pixels where their maps from the sky differ by less at the corners, px."""
 
 
 @dataclass
@@ -83,7 +80,7 @@ def cut(
     reference, (x, y) = _reference(bands, survey, row)
     middle, aligned = (size - 1) / 2, scale is not None
     if scale is None:
-        left, bottom = _start(x, size), _start(y, size)
+        left, bottom = first_pixel(x, size), first_pixel(y, size)
         dx, dy = x - left - middle, y - bottom - middle
     else:
         target = _centred(row, middle, middle, scale)
@@ -106,7 +103,7 @@ def cut(
         if planes.ivar is not None:
             out.ivar[place] = planes.ivar
         elif out.ivar is not None:
-            out.ivar[place] = _usual(survey, band, out.zero_point[place])
+            out.ivar[place] = usual_ivar(survey, band, out.zero_point[place])
         out.psf_fwhm[place] = np.mean([one.psf_fwhm for one in bands[band]])
         if scale:
             out.psf_fwhm[place] = broadened(
@@ -116,7 +113,7 @@ def cut(
     return out
 
 
-def _usual(survey: Survey, band: str, zero_point: float) -> float:
+def usual_ivar(survey: Survey, band: str, zero_point: float) -> float:
     """Return the survey's usual inverse variance, where an optional noise plane is not there."""
     facts = survey.bands[band]
     return float((facts.sigma * 10 ** (0.4 * (zero_point - facts.zero_point))) ** -2)
@@ -164,9 +161,7 @@ def shift(one: Pixels, other: Pixels) -> tuple[int, int] | None:
         return 0, 0
     tangent = isinstance(one.wcs, Tan) and isinstance(other.wcs, Tan)
     if tangent and one.wcs.pole == other.wcs.pole and one.wcs.matrix == other.wcs.matrix:
-        x, y = (there - here for here, there in zip(one.wcs.origin, other.wcs.origin))
-        near = math.hypot(x - round(x), y - round(y)) < SAME
-        return (round(x), round(y)) if near else None
+        return one.wcs.shift(other.wcs)
     offset = _corner_offsets(one, other)
     whole = np.round(np.median(offset, axis=1))
     if not np.isfinite(offset).all() or np.hypot(*(offset.T - whole).T).max() >= SAME:
@@ -195,8 +190,7 @@ def _reference(
     several = [one for parts in bands.values() for one in parts]
     beside = None
     for pixels in several:
-        ratio = pixels.wcs.scale / survey.pixel_scale if pixels.wcs else 1.0
-        if abs(ratio - 1) > SCALE_TOLERANCE:
+        if not same_scale(pixels.wcs, survey):
             continue
         place = pixels.at(row)
         if on_image(*place, pixels.image.shape):
@@ -212,18 +206,23 @@ def _reference(
     )
 
 
+def same_scale(wcs, survey: Survey) -> bool:
+    """Say whether an image has the survey's pixels; one without a map is taken to."""
+    return wcs is None or abs(wcs.scale / survey.pixel_scale - 1) <= SCALE_TOLERANCE
+
+
 def _centred(row: dict, x: float, y: float, scale: float) -> Tan:
     """Return a north-up map with the object on pixel (x, y)."""
     step = scale / 3600
     return Tan((row["ra"], row["dec"]), (x, y), (-step, 0.0, 0.0, step))
 
 
-def _start(position: float, size: int) -> int:
+def first_pixel(position: float, size: int) -> int:
     """Return the first pixel of a cutout whose middle is nearest to ``position``.
 
     A position half-way between two choices takes the lower one, whatever its last digits.
     """
-    return int(np.ceil(position - (size - 1) / 2 - 0.5 - 1e-6))
+    return math.ceil(position - (size - 1) / 2 - 0.5 - 1e-6)
 
 
 def _empty(survey: Survey, size: int, with_ivar: bool) -> Cutout:

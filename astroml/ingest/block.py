@@ -10,13 +10,16 @@ import numpy as np
 from astroml.config import Ingest
 from astroml.ingest import measure
 from astroml.ingest.adjust import adjust
-from astroml.ingest.align import Cutout, cut
+from astroml.ingest.align import cut
 from astroml.ingest.centroid import centroid_offset
 from astroml.ingest.clock import Clock
 from astroml.ingest.files import Files, shared_files
+from astroml.ingest.gather import can_gather, read_together
 from astroml.ingest.planes import Pixels, read_exposures
 from astroml.ingest.reject import Reject, RejectedRow, unexpected
+from astroml.ingest.stack import Stack
 from astroml.ingest.templates import layout_columns
+from astroml.ingest.together import put
 from astroml.store import FLAGS, MASK
 from astroml.survey import Survey, njy_per_unit
 
@@ -88,24 +91,51 @@ def read_block(job: Job) -> Done:
 
     Every row ends in the ``block`` or in the ``rejects`` of each set.
     """
-    cutouts: dict[str, dict[int, Cutout]] = {name: {} for name in job.sets}
+    count = len(job.numbers)
+    stacks = {name: Stack.empty(count, job.survey, size) for name, (size, _) in job.sets.items()}
     lost: dict[str, dict[int, Reject]] = {
         name: {row: Reject("manifest", job.manifest, why) for row, why in job.faults.items()}
         for name in job.sets
     }
-    names = [name for name in job.rows if name]
+    lists = {name: values.tolist() for name, values in job.rows.items() if name}
+    told = [dict(zip(lists, one)) for one in zip(*lists.values())]
+    files, clock = shared_files().refresh(), Clock()
+    left = [row for row in range(count) if row not in job.faults]
+    if can_gather(job.survey, job.sets):
+        left = _together(files, job, stacks, left, told, lists, clock)
+    _one_by_one(files, job, stacks, lost, left, told, clock)
+    clock.weigh("read")
+    parts = {name: _part(job, name, stacks[name], lost[name], clock) for name in job.sets}
+    clock.weigh("measure")
+    return Done(count, parts, clock)
+
+
+def _together(files: Files, job: Job, stacks, left, told, lists, clock: Clock) -> list[int]:
+    """Fill in what can be read together; return the rows that are left."""
+    with clock.step("read"):
+        groups = read_together(files, job.survey, job.root, left, told, lists)
+    while True:
+        with clock.step("read"):
+            group = next(groups, None)
+        if group is None:
+            break
+        with clock.step("align"):
+            for name, (size, _) in job.sets.items():
+                put(group, stacks[name], size, job.survey)
+    filled = next(iter(stacks.values())).filled
+    return [row for row in left if not filled[row]]
+
+
+def _one_by_one(files: Files, job: Job, stacks, lost, left, told, clock: Clock) -> None:
+    """Read, align and cut objects each by itself; note what is wrong with them."""
     used = {
         band: layout_columns(job.survey.layout, {band: facts})
         for band, facts in job.survey.bands.items()
     }
-    files, clock = shared_files().refresh(), Clock()
-    for row in range(len(job.numbers)):
-        if row in job.faults:
-            continue
-        told = {name: job.rows[name][row].item() for name in names}
+    for row in left:
         try:
             with clock.step("read"):
-                found = _read(files, job, told, used)
+                found = _read(files, job, told[row], used)
         except Exception as fault:
             for fallen in lost.values():
                 fallen[row] = _reason(fault)
@@ -113,30 +143,26 @@ def read_block(job: Job) -> Done:
         for name, (size, scale) in job.sets.items():
             try:
                 with clock.step("align"):
-                    cutouts[name][row] = cut(found, job.survey, told, size, scale)
+                    stacks[name].put(row, cut(found, job.survey, told[row], size, scale))
             except Exception as fault:
                 lost[name][row] = _reason(fault)
-    clock.weigh("read")
-    parts = {name: _part(job, name, cutouts[name], lost[name], clock) for name in job.sets}
-    clock.weigh("measure")
-    return Done(len(job.numbers), parts, clock)
 
 
 def _reason(fault: Exception) -> Reject:
     return fault if isinstance(fault, Reject) else unexpected("read", fault)
 
 
-def _part(
-    job: Job, name: str, cutouts: dict[int, Cutout], lost: dict[int, Reject], clock: Clock
-) -> Part:
-    if cutouts:
+def _part(job: Job, name: str, stack: Stack, lost: dict[int, Reject], clock: Clock) -> Part:
+    rows, block, late = np.flatnonzero(stack.filled), None, {}
+    if len(rows):
+        stack = stack.only(stack.filled)
         with clock.step("align"):
-            stacked = _stack(job, list(cutouts.values()))
+            absurd = measure.calibrate(
+                stack.image, stack.ivar, stack.mask, stack.zero_point, job.survey
+            )
         clock.weigh("align")
         with clock.step("measure"):
-            block, late = _finish(job, job.sets[name][1], cutouts, *stacked)
-    else:
-        block, late = None, {}
+            block, late = _finish(job, job.sets[name][1], rows, stack, absurd)
     lost = lost | late
     rejects = [
         (
@@ -145,7 +171,7 @@ def _part(
         )
         for row, why in sorted(lost.items())
     ]
-    stored = [row for row in cutouts if row not in lost]
+    stored = [row for row in rows.tolist() if row not in lost]
     return Part(block, job.numbers[stored], rejects)
 
 
@@ -168,45 +194,31 @@ def _read(files: Files, job: Job, row: dict, used: dict[str, set[str]]) -> dict[
     return found
 
 
-def _stack(job: Job, made: list[Cutout]) -> tuple:
-    """Return image, ivar and mask (n, band, y, x), calibrated, and which bands are absurd."""
-    image = np.stack([one.image for one in made])
-    mask = np.stack([one.mask for one in made])
-    ivar = None
-    if job.survey.layout.noise:
-        ivar = np.stack([one.ivar for one in made])
-    zero_point = np.stack([one.zero_point for one in made])
-    absurd = measure.calibrate(image, ivar, mask, zero_point, job.survey)
-    return image, ivar, mask, absurd
-
-
 def _finish(
-    job: Job, scale: float | None, cutouts: dict[int, Cutout], image, ivar, mask, absurd
+    job: Job, scale: float | None, rows: np.ndarray, stack: Stack, absurd: np.ndarray
 ) -> tuple[dict | None, dict[int, Reject]]:
     """Measure what was calibrated; return the store's block and who fell out."""
-    rows, made = np.array(list(cutouts)), list(cutouts.values())
-    psf = np.stack([one.psf_fwhm for one in made]).astype(np.float32)
-    fraction = measure.masked_fraction(mask)
+    fraction = measure.masked_fraction(stack.mask)
     missing = fraction > job.settings.max_masked
+    strict = job.settings.missing_bands == "reject"
+    gone = missing.any(axis=1) if strict else missing.all(axis=1)
     late = {
-        int(row): _absurd(job, one, odd) if odd.any() else _too_masked(job, one, share, gone)
-        for row, one, share, gone, odd in zip(rows, made, fraction, missing, absurd)
-        if gone.all() or (gone.any() and job.settings.missing_bands == "reject")
+        int(rows[n]): _absurd(job, stack.file[n], absurd[n])
+        if absurd[n].any()
+        else _too_masked(job, stack.file[n], fraction[n], missing[n])
+        for n in np.flatnonzero(gone)
     }
-    keep = np.array([row not in late for row in rows])
-    if not keep.any():
+    if gone.all():
         return None, late
-    parts = (image, mask, psf, fraction, missing)
-    image, mask, psf, fraction, missing = (part[keep] for part in parts)
-    aligned = np.array([one.aligned for one in made])[keep]
-    ivar = None if ivar is None else ivar[keep]
-    columns = {name: job.rows[name][rows[keep]] for name in job.kept}
+    keep = ~gone
+    stack, rows, fraction, missing = stack.only(keep), rows[keep], fraction[keep], missing[keep]
+    image, mask, ivar, psf = stack.image, stack.mask, stack.ivar, stack.psf_fwhm
+    columns = {name: job.rows[name][rows] for name in job.kept}
     scale = scale or job.survey.pixel_scale
-    columns["flags"] = measure.flags(mask, fraction, missing, aligned, scale)
+    columns["flags"] = measure.flags(mask, fraction, missing, stack.aligned, scale)
     if job.placeless:
         columns["flags"] |= np.int32(FLAGS["no_sky"])
-    columns["dx"] = np.array([one.dx for one in made], np.float32)[keep]
-    columns["dy"] = np.array([one.dy for one in made], np.float32)[keep]
+    columns["dx"], columns["dy"] = stack.dx.astype(np.float32), stack.dy.astype(np.float32)
     columns["masked_fraction"] = fraction.max(axis=1).astype(np.float32)
     sigma, level = _background(image, mask, job.survey)
     for place, band in enumerate(job.survey.bands):
@@ -238,17 +250,17 @@ def _background(
     return sigma.astype(np.float32), level.astype(np.float32)
 
 
-def _absurd(job: Job, one: Cutout, odd: np.ndarray) -> Reject:
+def _absurd(job: Job, file: Path | str, odd: np.ndarray) -> Reject:
     said = ", ".join(band for band, wrong in zip(job.survey.bands, odd) if wrong)
     return Reject(
         "measure",
-        one.file,
+        Path(file),
         f"pixels brighter than any star, {measure.BRIGHTEST:.0e} nJy, in {said}: the byte order, "
         "the unit or the zero point is wrong",
     )
 
 
-def _too_masked(job: Job, one: Cutout, share: np.ndarray, gone: np.ndarray) -> Reject:
+def _too_masked(job: Job, file: Path | str, share: np.ndarray, gone: np.ndarray) -> Reject:
     said = [
         f"{band}: {100 * part:.0f}%"
         for band, part, bad in zip(job.survey.bands, share, gone)
@@ -256,7 +268,7 @@ def _too_masked(job: Job, one: Cutout, share: np.ndarray, gone: np.ndarray) -> R
     ]
     return Reject(
         "measure",
-        one.file,
+        Path(file),
         f"too few usable pixels, masked fraction of {', '.join(said)} against at most "
         f"{100 * job.settings.max_masked:.0f}%",
     )

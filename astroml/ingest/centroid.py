@@ -9,8 +9,14 @@ from astroml.ingest.measure import UNUSABLE
 WINDOW = 1.0
 """Sigma, arcsec, of the Gaussian window that follows the light."""
 
+NEAR = 0.4
+"""Sigma, arcsec, of the window that then settles on it, with less of what lies around."""
+
 STEPS = 10
-"""Times that the window is moved."""
+"""Times that the window is moved at most."""
+
+STILL = 1e-3
+"""A step, px, after which the window is at rest."""
 
 
 def centroid_offset(image, mask, sigma, dx, dy, scale: float) -> tuple[np.ndarray, np.ndarray]:
@@ -39,29 +45,58 @@ def centroid_offset(image, mask, sigma, dx, dy, scale: float) -> tuple[np.ndarra
     side, wide = image.shape[-1], max(WINDOW / scale, 1.0)
     reach = int(np.ceil(4 * wide))
     first, last = max((side - 1) // 2 - reach, 0), min(side // 2 + reach + 1, side)
-    part = np.s_[:, :, first:last, first:last]
+    part = np.s_[:, first:last, first:last]
     sigma = np.where(sigma > 0, sigma, np.inf).astype(float)
     least = sigma.min(axis=1, keepdims=True)
     with np.errstate(invalid="ignore"):
         weight = np.where(np.isfinite(sigma), (least / sigma) ** 2, 0.0)[:, :, None, None]
-    usable = (mask[part] & UNUSABLE) == 0
-    light = (np.where(usable, image[part], 0) * weight).sum(axis=1)
-    error = (
-        np.sqrt((usable * weight).sum(axis=1)) * np.where(np.isfinite(least), least, 0)[..., None]
-    )
+    shape = (len(image), last - first, last - first)
+    light, variance = np.zeros(shape, np.float32), np.zeros(shape)
+    for band in range(image.shape[1]):
+        usable = (mask[:, band][part] & UNUSABLE) == 0
+        seen, whole = image[:, band][part], usable.all()
+        light += (seen if whole else np.where(usable, seen, 0)) * weight[:, band].astype("f4")
+        variance += weight[:, band] if whole else usable * weight[:, band]
+    light = light.astype(float)
+    variance *= np.where(np.isfinite(least), least, 0)[..., None] ** 2
     axis = np.arange(first, last) - (side - 1) / 2
-    x, y = np.array(dx, float), np.array(dy, float)
-    for _ in range(STEPS):
-        across = np.exp(-0.5 * ((axis - x[:, None]) / wide) ** 2)
-        up = np.exp(-0.5 * ((axis - y[:, None]) / wide) ** 2)
-        total = np.einsum("nyx,ny,nx->n", light, up, across)
-        noise = np.sqrt(np.einsum("nyx,ny,nx->n", error**2, up**2, across**2))
-        bright = total > 5 * noise
-        safe = np.where(bright, total, 1)
-        # The window holds the light back, by nothing (points) or half (sources as wide as it).
-        step_x = np.einsum("nyx,ny,nx->n", light, up, across * (axis - x[:, None])) / safe
-        step_y = np.einsum("nyx,ny,nx->n", light, up * (axis - y[:, None]), across) / safe
-        x = np.where(bright, x + 4 / 3 * step_x, np.nan)
-        y = np.where(bright, y + 4 / 3 * step_y, np.nan)
+    found = _follow(light, variance, axis, np.array([dx, dy], float), wide)
+    near = _follow(light, variance, axis, found, max(NEAR / scale, 1.0))
+    x, y = np.where(np.isfinite(near), near, found)
     far = ~(np.hypot(x - dx, y - dy) < reach)
     return tuple(np.where(far, np.nan, one).astype(np.float32) for one in (x - dx, y - dy))
+
+
+def _follow(light, variance, axis, begin, wide: float) -> np.ndarray:
+    """Return where the window comes to rest, (2, n) px; NaN where it loses the light.
+
+    Parameters
+    ----------
+    light, variance : (n, y, x) array
+    axis : (x,) array
+        Pixel positions, from the centre.
+    begin : (2, n) array
+        Where the window starts.
+    wide : float
+        Its sigma, px.
+    """
+    found = begin.copy()
+    moving = np.flatnonzero(np.isfinite(begin).all(axis=0))
+    for _ in range(STEPS):
+        away = axis - found[:, moving, None]  # (2, n, x)
+        across, up = np.exp(-0.5 * (away / wide) ** 2)
+        # Products of a matrix and a vector, object by object: no result depends on its neighbours.
+        rows = light[moving] @ np.stack([across, across * away[0]], axis=-1)  # (n, y, 2)
+        total = (rows[:, :, 0] * up).sum(axis=1)
+        noise = ((variance[moving] @ (across**2)[:, :, None])[:, :, 0] * up**2).sum(axis=1)
+        bright = total > 5 * np.sqrt(noise)
+        found[:, moving[~bright]] = np.nan
+        step = np.array([(rows[:, :, 1] * up).sum(1), (rows[:, :, 0] * up * away[1]).sum(1)])
+        # The window holds the light back, by nothing (points) or half (sources as wide as it).
+        step = 4 / 3 * step[:, bright] / total[bright]
+        moving = moving[bright]
+        found[:, moving] += step
+        moving = moving[np.hypot(*step) > STILL]
+        if not len(moving):
+            break
+    return found

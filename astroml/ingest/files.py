@@ -12,14 +12,9 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
-from astroml.ingest.limits import (
-    check_axes,
-    check_count,
-    check_length,
-    check_packing,
-    check_stream,
-    packing,
-)
+from astroml.ingest.coding import check_tiles
+from astroml.ingest.headers import Walk
+from astroml.ingest.limits import check_count, check_length, check_stream, packing
 from astroml.ingest.plain import KEPT, PATIENCE, Broken, PlainFile, Unusual
 from astroml.ingest.reject import Absent, Reject
 from astroml.ingest.tan import sky_to_pixels
@@ -158,12 +153,13 @@ class _Opened:
         self._hdus: fits.HDUList | None = None
         self._plain: PlainFile | None = None
         self._kept: dict[int | str, int] = {}
+        self._walk: Walk | None = None
         size = _size(path)
         self._state = _state(path)
         try:
             self._plain = PlainFile(path, size)
         except Unusual:
-            check_packing(path)
+            pass
         except OSError as fault:
             raise Reject("read", path, (fault.strerror or str(fault)).lower()) from None
 
@@ -172,6 +168,8 @@ class _Opened:
             self._plain.close()
         if self._hdus is not None:
             self._hdus.close()
+        if self._walk:
+            self._walk.close()
 
     def changed(self) -> bool:
         try:
@@ -187,9 +185,7 @@ class _Opened:
     def primary(self):
         if self._plain and self._plain.primary is not None:
             return self._plain.primary
-        if self._hdus is None:
-            self._hdus = _open(self.path)
-        return self._hdus[0].header
+        return self._follow(0)[0].header
 
     def image(self, hdu: int | str) -> Image:
         if hdu not in self._images:
@@ -206,11 +202,17 @@ class _Opened:
                 raise Reject("read", self.path, str(fault)) from None
             except Unusual:
                 pass
+        hdus = self._follow(hdu)
+        return _guarded(self.path, f"HDU {hdu}", lambda: _find(self.path, hdus, hdu, self._kept))
+
+    def _follow(self, hdu: int | str) -> fits.HDUList:
+        """Return what astropy makes of the file, once its headers up to an HDU are sane."""
         if self._hdus is None:
+            self._walk = self._walk or Walk(self.path)
+            self._walk.open()
             self._hdus = _open(self.path)
-        return _guarded(
-            self.path, f"HDU {hdu}", lambda: _find(self.path, self._hdus, hdu, self._kept)
-        )
+        self._walk.reach(hdu)
+        return self._hdus
 
 
 def _state(path: Path) -> tuple:
@@ -239,7 +241,6 @@ def _size(path: Path) -> int:
 
 
 def _open(path: Path) -> fits.HDUList:
-    check_axes(path)
     # astropy closes what it is given with the HDUs, but leaves open what it opens and cannot read.
     source = path if packing(path) else open(path, "rb")  # noqa: SIM115
     try:
@@ -271,6 +272,8 @@ def _find(path: Path, hdus: fits.HDUList, hdu: int | str, kept: dict) -> Image:
         raise Reject("read", path, f"HDU {hdu} holds no image: its shape is {found.shape}")
     packed = bool(getattr(hdus._file, "compression", None))
     check_length(path, hdu, found, packed)
+    if isinstance(found, fits.CompImageHDU):
+        check_tiles(path, hdu, found)
 
     size, reads = int(np.prod(found.shape, dtype=object)), 0
 

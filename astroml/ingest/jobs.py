@@ -37,7 +37,10 @@ def make_jobs(
 ) -> Iterator[Job]:
     """Yield the rows of ``order`` in blocks, as what workers are told."""
     keys = file_keys(table, survey)
-    faults = same_objects(table, keys, survey.layout.same_object) | table.faults
+    cuts = {name: (settings.size[name], settings.scale.get(name)) for name in sets}
+    native = survey.pixel_scale
+    reach = max(size * (scale or native) / native for size, scale in cuts.values()) / 2
+    faults = same_objects(table, survey, keys, root, reach, order) | table.faults
     split = _splits(table, survey, keys, splits)
     used = layout_columns(survey.layout, survey.bands)
     made = {f"{what}_{band}" for what in ("masked", "sky") for band in survey.bands}
@@ -47,7 +50,6 @@ def make_jobs(
             f"{table.path}: column {min(taken)!r} cannot be carried along, since the store uses "
             "that name; rename it"
         )
-    cuts = {name: (settings.size[name], settings.scale.get(name)) for name in sets}
     for start in range(0, len(order), settings.block):
         here = order[start : start + settings.block]
         rows = table.rows(here) | {"": table.ids[here], "split": split[here]}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.ndimage import uniform_filter
 
 from astroml.store import FLAGS, MASK
 from astroml.survey import Survey, njy_per_unit
@@ -26,6 +25,12 @@ BRIGHTEST = 1e15
 
 ABSURD = 0.01
 """Share of such pixels from which a whole band is disbelieved."""
+
+BOX = 4
+"""Side, px, of the boxes in which sources are looked for."""
+
+AT_ONCE = 2**21
+"""Pixels whose sky is measured at once, to bound the memory for large cutouts."""
 
 
 def calibrate(image, ivar, mask, zero_point, survey: Survey) -> np.ndarray:
@@ -70,20 +75,33 @@ def calibrate(image, ivar, mask, zero_point, survey: Survey) -> np.ndarray:
     if ivar is not None:
         sky = [band.sigma * njy_per_unit(band.zero_point) for band in survey.bands.values()]
         least = (1 / (NOISY * np.array(sky)) ** 2).astype(np.float32)[:, None, None]
-        mask[ivar <= 0] |= MASK["nodata"]
-        mask[(ivar > 0) & (ivar < least)] |= MASK["bad"]
-    unusable = (mask & UNUSABLE) != 0
-    image[unusable] = 0
-    if ivar is not None:
-        ivar[unusable] = 0
+        mask |= (ivar <= 0) * np.uint8(MASK["nodata"])
+        mask |= ((ivar > 0) & (ivar < least)) * np.uint8(MASK["bad"])
+    touched = (union(mask) & UNUSABLE) != 0
+    if touched.any():
+        usable = (mask[touched] & UNUSABLE) == 0
+        image[touched] = np.where(usable, image[touched], 0)
+        if ivar is not None:
+            ivar[touched] = np.where(usable, ivar[touched], 0)
     return absurd
+
+
+def union(mask: np.ndarray) -> np.ndarray:
+    """Return the bits (n, band) that any pixel of a mask (n, band, y, x) has.
+
+    Most planes are clean, and a look at these few bits spares a look at all their pixels.
+    """
+    return np.bitwise_or.reduce(mask, axis=(2, 3))
 
 
 def sky_noise(image: np.ndarray, usable: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Measure the noise of one pixel of background.
 
-    Sources are found in the image smoothed over 5 x 5 pixels and left out; what remains is clipped
-    at 3 sigma; the noise is the scatter below the median, where no faint source adds any.
+    Boxes of 4 x 4 pixels whose mean stands out by 3 sigma hold a source; they and the boxes next
+    to them are left out. What remains is clipped at 3 sigma; the noise is the scatter below the
+    median, where no faint source adds any. All pixels of the remaining boxes count: of fewer, the
+    noise would be known less well (to 1.5 / sqrt(pixels), 2.4% for 64 x 64). Rows and columns at
+    the end that fill no box are left out.
 
     Parameters
     ----------
@@ -96,66 +114,105 @@ def sky_noise(image: np.ndarray, usable: np.ndarray) -> tuple[np.ndarray, np.nda
     sigma, level : (...) float32 array
         Noise and median of the background; NaN where fewer than 32 pixels remain.
     """
-    shape, side = image.shape[:-2], image.shape[-2:]
-    planes = image.reshape(-1, *side)
-    good = usable.reshape(-1, *side)
-    sigma, level = _clipped(planes, good)
-    filled = np.where(good, planes, np.nan_to_num(level)[:, None, None])
-    smooth = uniform_filter(filled, size=(0, 5, 5), mode="nearest")
-    # How far noise survives the smoothing depends on its correlation, so that is measured too.
-    coarse = smooth[:, 1::3, 1::3]
-    scatter, middle = _clipped(coarse, np.ones(coarse.shape, bool))
-    with np.errstate(invalid="ignore"):
-        source = smooth > (middle + 3 * scatter)[:, None, None]
-    sky = good & ~source
-    # A source that fills the cutout leaves no sky: then the first, cruder answer stays.
-    enough = sky.sum(axis=(1, 2)) >= 0.1 * good.sum(axis=(1, 2))
-    sky[~enough] = good[~enough]
-    sigma, level = _clipped(planes, sky)
+    shape, side = image.shape[:-2], [n // BOX * BOX for n in image.shape[-2:]]
+    planes = image.reshape(-1, *image.shape[-2:])[:, : side[0], : side[1]]
+    good = usable.reshape(-1, *usable.shape[-2:])[:, : side[0], : side[1]]
+    sigma, level = (np.full(len(planes), np.nan, np.float32) for _ in range(2))
+    if min(side):
+        step = max(AT_ONCE // (side[0] * side[1]), 1)
+        for start in range(0, len(planes), step):
+            some = slice(start, start + step)
+            sigma[some], level[some] = _sky_noise(planes[some], good[some])
     return sigma.reshape(shape), level.reshape(shape)
 
 
-def _clipped(planes: np.ndarray, good: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return scatter below the median, and median, of the pixels within 3 sigma of it; (n,)."""
-    values = np.where(good, planes, np.inf).reshape(len(planes), -1)
+def _sky_noise(planes: np.ndarray, good: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return noise and level (n,) of planes (n, y, x) whose sides are multiples of a box."""
+    if good.all():
+        lost, count = None, np.full((len(planes), *np.array(good.shape[1:]) // BOX), BOX**2, "f4")
+    else:
+        lost, planes = ~good, np.where(good, planes, 0)
+        count = _boxes(good.astype(np.float32))
+    mean = _boxes(planes) / np.maximum(count, 1)
+    # How far noise survives the averaging depends on its correlation, so that is measured too.
+    told = count >= BOX**2 / 2
+    flat = np.where(told, mean, np.inf).reshape(len(mean), -1)
+    scatter, middle = _clipped(flat, told.reshape(len(told), -1).sum(axis=1))
+    with np.errstate(invalid="ignore"):
+        limit = scatter[:, None, None] * 3 * np.sqrt(BOX**2 / np.maximum(count, 1))
+        source = mean > middle[:, None, None] + limit
+    source = _grown(source)
+    # A source that fills the cutout leaves no sky: then the first, cruder answer stays.
+    total, left = count.sum(axis=(1, 2)), (count * ~source).sum(axis=(1, 2))
+    crude = left < 0.1 * total
+    source[crude] = False
+    # What is added to a row of boxes is added to each of their rows of pixels.
+    extra = np.repeat(np.where(source, np.float32(np.inf), np.float32(0)), BOX, axis=2)
+    rows = planes.reshape(len(planes), -1, BOX, planes.shape[2])
+    values = (rows + extra[:, :, None]).reshape(len(planes), -1)
+    if lost is not None:
+        values[lost.reshape(len(planes), -1)] = np.inf
+    return _clipped(values, np.where(crude, total, left).astype(int))
+
+
+def _boxes(planes: np.ndarray) -> np.ndarray:
+    """Return the sums over boxes of planes (n, y, x)."""
+    rows = sum(planes[:, n::BOX] for n in range(BOX))
+    return sum(rows[:, :, n::BOX] for n in range(BOX))
+
+
+def _grown(found: np.ndarray) -> np.ndarray:
+    """Return (n, y, x) masks that include the four neighbours."""
+    grown = found.copy()
+    grown[:, 1:] |= found[:, :-1]
+    grown[:, :-1] |= found[:, 1:]
+    grown[:, :, 1:] |= found[:, :, :-1]
+    grown[:, :, :-1] |= found[:, :, 1:]
+    return grown
+
+
+def _clipped(values: np.ndarray, last: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return scatter below the median, and median, of the values within 3 sigma of it; (n,).
+
+    Of each row (n, k), which is sorted in place, the ``last`` (n,) smallest count.
+    """
     values.sort(axis=1)
-    rows = np.arange(len(values))
+    flat, rows = values.ravel(), np.arange(len(values)) * values.shape[1]
     first = np.zeros(len(values), int)
-    last = good.reshape(len(planes), -1).sum(axis=1)
     few = last < 32
     last = np.where(few, 1, last)
     for _ in range(5):
         count = last - first
-        median = values[rows, first + count // 2]
+        median = flat[rows + first + count // 2]
         with np.errstate(invalid="ignore"):
-            sigma = median - values[rows, first + (count * 0.15866).astype(int)]
+            sigma = median - flat[rows + first + (count * 0.15866).astype(int)]
             ends = (
-                _below(values, np.nextafter(median + 3 * sigma, np.float32(np.inf))),
-                _below(values, median - 4 * sigma),
+                _below(flat, rows, last, np.nextafter(median + 3 * sigma, np.float32(np.inf))),
+                _below(flat, rows, last, median - 4 * sigma),
             )
         if (ends[0] == last).all() and (ends[1] == first).all():
             break
-        last, first = np.minimum(last, ends[0]), ends[1]
+        last, first = ends
         last = np.maximum(last, first + 1)
     return np.where(few, np.nan, sigma), np.where(few, np.nan, median)
 
 
-def _below(values: np.ndarray, limit: np.ndarray) -> np.ndarray:
-    """Return how many values of each sorted row (n, k) are below the row's limit (n,)."""
-    rows = np.arange(len(values))
-    low, high = np.zeros(len(values), int), np.full(len(values), values.shape[1])
-    for _ in range(values.shape[1].bit_length()):
+def _below(flat: np.ndarray, rows: np.ndarray, high: np.ndarray, limit: np.ndarray) -> np.ndarray:
+    """Return how many of the first ``high`` values of each sorted row are below its limit (n,)."""
+    low = np.zeros(len(rows), int)
+    for _ in range(int(high.max()).bit_length()):
         middle = (low + high) // 2
-        found = values[rows, np.minimum(middle, values.shape[1] - 1)] < limit
-        open_ = low < high
-        low = np.where(open_ & found, middle + 1, low)
-        high = np.where(open_ & ~found, middle, high)
+        found = (flat[rows + np.minimum(middle, high - 1)] < limit) & (low < high)
+        low, high = np.where(found, middle + 1, low), np.where(found, high, middle)
     return low
 
 
 def masked_fraction(mask: np.ndarray) -> np.ndarray:
     """Return the fraction of unusable pixels, (n, band), of masks (n, band, y, x)."""
-    return ((mask & UNUSABLE) != 0).mean(axis=(2, 3))
+    touched = (union(mask) & UNUSABLE) != 0
+    fraction = np.zeros(touched.shape)
+    fraction[touched] = ((mask[touched] & UNUSABLE) != 0).mean(axis=(1, 2))
+    return fraction
 
 
 def flags(mask, fraction, missing, aligned, pixel_scale: float) -> np.ndarray:
@@ -179,12 +236,15 @@ def flags(mask, fraction, missing, aligned, pixel_scale: float) -> np.ndarray:
     side = mask.shape[-1]
     offset = np.arange(side) - (side - 1) / 2
     core = np.hypot(offset[:, None], offset) * pixel_scale <= CORE
+    bits = union(mask)
+    saturated = ((bits & MASK["saturated"]) != 0).any(axis=1)
+    saturated[saturated] = ((mask[saturated] & MASK["saturated"] != 0) & core).any(axis=(1, 2, 3))
     found = {
         "missing_band": missing.any(axis=1),
         "masked": (fraction > MUCH).any(axis=1),
-        "edge": ((mask & MASK["edge"]) != 0).any(axis=(1, 2, 3)),
+        "edge": ((bits & MASK["edge"]) != 0).any(axis=1),
         "no_data": (fraction == 1).all(axis=1),
-        "saturated": (((mask & MASK["saturated"]) != 0) & core).any(axis=(1, 2, 3)),
+        "saturated": saturated,
         "aligned": np.asarray(aligned, bool),
     }
     return sum(np.int32(FLAGS[name]) * yes.astype(np.int32) for name, yes in found.items())

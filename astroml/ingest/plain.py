@@ -53,10 +53,20 @@ class Broken(Exception):
 
 
 class Cards:
-    """A header whose values are parsed when asked for; of a repeated card the first counts."""
+    """A header whose values are parsed when asked for; of a repeated card the first counts.
+
+    Attributes
+    ----------
+    raw : bytes
+        The cards before END.
+    asked : set of str
+        Keys of the cards whose values were asked for.
+    whole : bool
+        Whether somebody looked at more than these.
+    """
 
     def __init__(self, raw: bytes):
-        self._raw = raw
+        self.raw, self.asked, self.whole = raw, set(), False
         starts = range(len(raw) - 80, -1, -80)
         self._fields = {
             raw[at : at + 8]: raw[at + 10 : at + 80]
@@ -68,18 +78,22 @@ class Cards:
         return key.ljust(8).encode() in self._fields
 
     def __getitem__(self, key: str):
-        return _value(self._fields[key.ljust(8).encode()])
+        self.asked.add(key)
+        return card_value(self._fields[key.ljust(8).encode()])
 
     def get(self, key: str, default=None):
         """Return the value of a card, ``default`` if it is not there."""
         if len(key) > 8:
-            return self.full().get(key, default) if b"HIERARCH" in self._raw else default
+            self.whole = True
+            return self.full().get(key, default) if b"HIERARCH" in self.raw else default
+        self.asked.add(key)
         field = self._fields.get(key.ljust(8).encode())
-        return default if field is None else _value(field)
+        return default if field is None else card_value(field)
 
     def full(self) -> fits.Header:
         """Return the same header as astropy has it."""
-        return fits.Header.fromstring(self._raw)
+        self.whole = True
+        return fits.Header.fromstring(self.raw)
 
     def plain(self) -> bool:
         """Say whether nothing but the pixels themselves describes the pixels."""
@@ -121,18 +135,21 @@ class Source:
 
 
 class PlainImage:
-    """An image HDU: ``header`` (Cards), ``shape``, and pixels by slices."""
+    """An image HDU: ``header`` (Cards), ``shape``, ``dtype``, and pixels by slices.
+
+    The first of them stands at byte ``start`` of the file.
+    """
 
     def __init__(self, source: Source, header: Cards, shape: tuple[int, ...], start: int):
-        self.header, self.shape = header, shape
-        self._source, self._start = source, start
+        self.header, self.shape, self.start = header, shape, start
+        self.dtype = np.dtype(TYPES[header["BITPIX"]])
+        self._source = source
         self._reads, self._kept = Counter(), {}
-        self._dtype = np.dtype(TYPES[header["BITPIX"]])
 
     def check(self) -> None:
         """Raise Unusual if the file ends before the pixels do."""
-        count = int(np.prod(self.shape, dtype=object)) * self._dtype.itemsize
-        if self._start + count > self._source.size:
+        count = int(np.prod(self.shape, dtype=object)) * self.dtype.itemsize
+        if self.start + count > self._source.size:
             raise Unusual
 
     def read(self, where: tuple) -> np.ndarray:
@@ -143,14 +160,14 @@ class PlainImage:
             raise ValueError(f"rows of {wide} pixels, more than are ever read at once")
         plane = where[0] if len(where) == 3 else 0
         first, count = (plane * high + rows.start) * wide, (rows.stop - rows.start) * wide
-        size = self._dtype.itemsize
+        size = self.dtype.itemsize
         if plane in self._kept:
             return self._kept[plane][rows, columns]
         self._reads[plane] += 1
         if self._reads[plane] > PATIENCE and size * high * wide <= KEPT:
             first, count = plane * high * wide, high * wide
-        raw = self._source.bytes(self._start + first * size, count * size)
-        found = np.frombuffer(raw, self._dtype).reshape(-1, wide)
+        raw = self._source.bytes(self.start + first * size, count * size)
+        found = np.frombuffer(raw, self.dtype).reshape(-1, wide)
         if len(found) < high:
             return found[:, columns]
         self._kept[plane] = found
@@ -171,11 +188,17 @@ class PlainFile:
     ------
     Unusual
         If the file does not begin as FITS.
+
+    Attributes
+    ----------
+    headers : list of (int, Cards)
+        Those seen so far, with the byte at which each begins.
     """
 
     def __init__(self, path: Path, size: int):
         self._source = Source(path, size)
         self._hdus: list[PlainImage | None] = []
+        self.headers: list[tuple[int, Cards]] = []
         self.primary: Cards | None = None
         self._names: list[str] = []
         self._next = 0
@@ -198,6 +221,11 @@ class PlainFile:
             return found
 
     @property
+    def raw(self):
+        """All bytes of the file."""
+        return self._source.bytes(0, self._source.size)
+
+    @property
     def kept(self) -> int:
         """Bytes of pixels kept in memory."""
         return self._source.kept
@@ -209,6 +237,7 @@ class PlainFile:
     def _step(self) -> None:
         """Look at the next HDU."""
         header, start = self._header(self._next)
+        self.headers.append((self._next, header))
         self.primary = self.primary or header
         if type(axes := header.get("NAXIS", 0)) is not int or not 0 <= axes <= MOST_AXES:
             raise Broken(f"its header says NAXIS = {axes}, expected 0 to {MOST_AXES}")
@@ -242,7 +271,7 @@ class PlainFile:
         raise Broken(NO_END)
 
 
-def _value(field: bytes):
+def card_value(field: bytes):
     """Parse what stands behind ``= `` in a card."""
     text = field.decode("ascii", "replace").strip()
     if text.startswith("'"):

@@ -9,12 +9,12 @@ import numpy as np
 
 from astroml.ingest.companions import inverse_variance, translate, weigh, without_sky
 from astroml.ingest.files import Files, Image
-from astroml.ingest.psf import fwhm
-from astroml.ingest.reject import Absent, Reject
+from astroml.ingest.find import find_beside, locate, read_said
+from astroml.ingest.reject import Reject
 from astroml.ingest.tan import General, Tan
-from astroml.ingest.templates import exposures, fill, layout_columns
+from astroml.ingest.templates import exposures, layout_columns
 from astroml.store import MASK
-from astroml.survey import Layout, Plane, Survey
+from astroml.survey import Layout, Survey
 
 MARGIN = 16
 """Pixels around a cutout that are read with it from a large image, for resampling."""
@@ -127,10 +127,10 @@ def read_band(
     Reject
         If a file is missing or makes no sense.
     """
-    layout, facts = survey.layout, survey.bands[band]
-    image, plane = _locate(files, layout.image, survey, band, root, row)
+    layout = survey.layout
+    image, plane = locate(files, layout.image, survey, band, root, row)
     wcs = None if layout.pixel_columns else image.wcs
-    place = _place(image, wcs, layout, row)
+    place = place_on(image.shape, wcs, layout, row)
     rows, columns = _window(image, wcs, place, row, size, survey.pixel_scale, alone)
     pixels = np.asarray(image.read(plane, rows, columns))
     mask, ivar = np.zeros(pixels.shape, np.uint8), None
@@ -142,17 +142,11 @@ def read_band(
         found = _companion(files, layout.noise, survey, band, root, row, image, rows, columns)
         if found is not None:
             ivar = inverse_variance(found[0], layout.noise_kind)
-    scale = wcs.scale if wcs else survey.pixel_scale
-    width = facts.psf_fwhm
-    if layout.psf_key:
-        width = _card(image, files, layout.psf_key, width / scale, "pixels") * scale
-    if layout.psf:
-        width = _psf_width(files, layout.psf, survey, band, root, row, facts, scale)
+    said = read_said(image, files, survey, band, root, row, wcs)
     with np.errstate(over="ignore"):
         pixels = pixels.astype(np.float32)
     if layout.saturation_key:
-        limit = _card(image, files, layout.saturation_key, np.inf, "counts", endless=True)
-        mask[pixels >= limit] |= MASK["saturated"]
+        mask[pixels >= said.limit] |= MASK["saturated"]
     if ivar is not None and layout.noise_kind == "weight":
         ivar = weigh(pixels, ivar)
     if layout.sky_in_files:
@@ -160,89 +154,11 @@ def read_band(
     if wcs and (columns.start or rows.start):
         wcs = wcs.cut(columns.start or 0, rows.start or 0)
     place = place[0] - columns.start, place[1] - rows.start
-    zero_point = _zero_point(image, files, layout, facts.zero_point)
-    return Pixels(pixels, ivar, mask, wcs, zero_point, width, image.path, place)
+    return Pixels(pixels, ivar, mask, wcs, said.zero_point, said.psf_fwhm, image.path, place)
 
 
-def _locate(
-    files: Files,
-    plane: Plane,
-    survey: Survey,
-    band: str,
-    root: Path,
-    row: dict,
-    science: Image | None = None,
-) -> tuple[Image, int | None]:
-    """Return the HDU of a plane and the position of this band or object in its cube.
-
-    Where the HDU does not name its bands, those of the ``science`` HDU count.
-    """
-    facts = survey.bands[band]
-    path = root / fill(plane.file, band, facts, row)
-    hdu = fill(plane.hdu, band, facts, row) if isinstance(plane.hdu, str) else plane.hdu
-    image = files.image(path, hdu)
-    if len(image.shape) == 2 and plane.axis != "object":
-        return image, None
-    if len(image.shape) != 3:
-        raise Reject("read", path, f"{image.name} has {len(image.shape)} axes of {image.shape}")
-    if plane.axis == "band":
-        return image, _band_place(image, science or image, survey, band)
-    if plane.axis == "object":
-        return image, _object_place(image, row["index"])
-    if image.shape[0] == 1:
-        return image, 0
-    raise Reject(
-        "read",
-        path,
-        f"{image.name} is a cube of {image.shape}, expected an image; "
-        "the layout's 'axis' says what a cube's first axis counts",
-    )
-
-
-def _band_place(image: Image, science: Image, survey: Survey, band: str) -> int:
-    depth = image.shape[0]
-    told = survey.bands[band].plane
-    if told is not None:
-        if told < depth:
-            return told
-        raise Reject("read", image.path, f"{image.name} has {depth} planes, none at {told}")
-    listed = _band_names(image.header, depth) or _band_names(science.header, depth)
-    listed = listed or [one.label or key for key, one in survey.bands.items()]
-    if len(listed) != depth:
-        raise Reject(
-            "read", image.path, f"{image.name} has {depth} planes for bands {', '.join(listed)}"
-        )
-    label = survey.bands[band].label or band
-    if label not in listed:
-        raise Reject("read", image.path, f"no band {label}; it has {', '.join(listed)}")
-    return listed.index(label)
-
-
-def _band_names(header, depth: int) -> list[str]:
-    """Return the bands that a cube's header lists in BANDS (``grz``, ``g r z`` or ``g,r,z``)."""
-    names = str(header.get("BANDS", "")).strip()
-    if names:
-        listed = names.replace(",", " ").split()
-        return list(names) if len(listed) == 1 and len(names) == depth else listed
-    if "BAND0" in header:
-        return [str(header.get(f"BAND{n}", "")).strip() for n in range(depth)]
-    return []
-
-
-def _object_place(image: Image, index) -> int:
-    try:
-        place = int(index)
-    except (TypeError, ValueError):
-        raise Reject("read", image.path, f"index is {index!r}, expected a number") from None
-    if place != index or not 0 <= place < image.shape[0]:
-        raise Reject(
-            "read", image.path, f"no plane {index}: {image.name} holds 0 to {image.shape[0] - 1}"
-        )
-    return place
-
-
-def _place(image: Image, wcs, layout: Layout, row: dict) -> tuple[float, float]:
-    """Return the object's pixel (x, y) of the whole image."""
+def place_on(shape, wcs, layout: Layout, row: dict) -> tuple[float, float]:
+    """Return the object's pixel (x, y) of a whole image of (..., y, x) pixels."""
     if layout.pixel_columns:
         try:
             x, y = (float(row[name]) - layout.pixel_origin for name in layout.pixel_columns)
@@ -253,7 +169,7 @@ def _place(image: Image, wcs, layout: Layout, row: dict) -> tuple[float, float]:
         return x, y
     if wcs:
         return wcs.pixel(row["ra"], row["dec"])
-    return (image.shape[-1] - 1) / 2, (image.shape[-2] - 1) / 2
+    return (shape[-1] - 1) / 2, (shape[-2] - 1) / 2
 
 
 def on_image(x: float, y: float, shape: tuple[int, int]) -> bool:
@@ -297,58 +213,8 @@ def _companion(files, plane, survey, band, root, row, image: Image, rows, column
 
     None if the plane is optional and its file or HDU is absent or holds nothing.
     """
-    try:
-        found, place = _locate(files, plane, survey, band, root, row, image)
-    except Absent:
-        if plane.optional:
-            return None
-        raise
-    if found.shape[-2:] != image.shape[-2:]:
-        raise Reject(
-            "read",
-            found.path,
-            f"{found.name} is {found.shape[-2:]} pixels, its image {image.shape[-2:]}",
-        )
+    beside = find_beside(files, plane, survey, band, root, row, image)
+    if beside is None:
+        return None
+    found, place = beside
     return found.read(place, rows, columns), found.header
-
-
-def _psf_width(files, plane: Plane, survey: Survey, band, root, row, facts, scale) -> float:
-    """Return the FWHM, arcsec, of this band's PSF image; each is measured once."""
-    try:
-        found, place = _locate(files, plane, survey, band, root, row)
-    except Absent:
-        if plane.optional:
-            return facts.psf_fwhm
-        raise
-    if place not in found.measured:
-        high, wide = found.shape[-2:]
-        found.measured[place] = fwhm(found.read(place, slice(0, high), slice(0, wide)))
-    if not np.isfinite(found.measured[place]):
-        raise Reject("read", found.path, f"{found.name} holds no point spread function")
-    return found.measured[place] * scale
-
-
-def _zero_point(image: Image, files: Files, layout: Layout, default: float) -> float:
-    """Return the AB magnitude of one unit; cards may stand in the primary header."""
-    value = _card(image, files, layout.zero_point_key, default, "magnitudes")
-    if layout.exposure_key:
-        seconds = _card(image, files, layout.exposure_key, None, "seconds")
-        if seconds <= 0:
-            raise Reject("read", image.path, f"{image.name}: {layout.exposure_key} is {seconds}")
-        value += 2.5 * np.log10(seconds)
-    return float(value)
-
-
-def _card(
-    image: Image, files: Files, key: str | None, default, kind: str, endless: bool = False
-) -> float:
-    """Return a number from the image's header or the primary one."""
-    if not key:
-        return default
-    value = image.header.get(key)
-    if value is None:
-        value = files.primary(image.path).get(key, default)
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if not number or np.isnan(value) or not (endless or np.isfinite(value)):
-        raise Reject("read", image.path, f"{image.name}: {key} is {value!r}, expected {kind}")
-    return value

@@ -37,20 +37,35 @@ def crop(pixels: Pixels, left: int, bottom: int, size: int) -> Planes:
     high, wide = pixels.image.shape
     if left == 0 and bottom == 0 and high == wide == size:
         return Planes(pixels.image, pixels.ivar, pixels.mask)
-    top, right = min(bottom + size, high), min(left + size, wide)
-    rows, columns = slice(max(bottom, 0), top), slice(max(left, 0), right)
     image = np.zeros((size, size), np.float32)
     ivar = None if pixels.ivar is None else np.zeros((size, size), np.float32)
     mask = np.full((size, size), PADDING, np.uint8)
-    if rows.stop > rows.start and columns.stop > columns.start:
-        inside = (
-            slice(rows.start - bottom, rows.stop - bottom),
-            slice(columns.start - left, columns.stop - left),
-        )
-        image[inside], mask[inside] = pixels.image[rows, columns], pixels.mask[rows, columns]
-        if ivar is not None:
-            ivar[inside] = pixels.ivar[rows, columns]
+    inside, here = overlap((high, wide), left, bottom, size)
+    image[inside], mask[inside] = pixels.image[here], pixels.mask[here]
+    if ivar is not None:
+        ivar[inside] = pixels.ivar[here]
     return Planes(image, ivar, mask)
+
+
+def overlap(shape, left: int, bottom: int, size: int) -> tuple[tuple, tuple]:
+    """Return where a cutout and an image meet: slices (y, x) of the cutout, and of the image.
+
+    Parameters
+    ----------
+    shape : (y, x)
+        Of the image.
+    left, bottom : int
+        The cutout's first pixel on the image; it may lie beyond.
+    size : int
+        Side of the cutout, px.
+    """
+    cutout, image = [], []
+    for begin, side in ((bottom, shape[0]), (left, shape[1])):
+        first = min(max(begin, 0), side)
+        last = max(min(begin + size, side), first)
+        cutout.append(slice(first - begin, last - begin))
+        image.append(slice(first, last))
+    return tuple(cutout), tuple(image)
 
 
 def broadened(psf_fwhm: float, pixels: Pixels, native: float, scale: float) -> float:

@@ -7,6 +7,7 @@ them. Any other header gets the ``WCS``. Pixels count from 0 at the centre of th
 
 from __future__ import annotations
 
+import math
 import warnings
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -15,6 +16,15 @@ import numpy as np
 from astropy.wcs import WCS
 
 from astroml.ingest.plain import Cards
+
+SIP_ORDERS = ("A_ORDER", "B_ORDER", "AP_ORDER", "BP_ORDER")
+
+MOST_SIP = 9
+"""Largest order of a SIP polynomial (Shupe et al. 2005); astropy asks for all terms of any."""
+
+
+SAME = 0.05
+"""Bands share pixels where their maps from the sky differ by less at the corners, px."""
 
 
 @dataclass(frozen=True)
@@ -37,18 +47,33 @@ class Tan:
 
     def pixel(self, ra: float, dec: float) -> tuple[float, float]:
         """Return the pixel (x, y) of a sky position, deg; NaN if it is on the far side."""
-        a, d = np.radians(ra - self.pole[0]), np.radians(dec)
-        d0 = np.radians(self.pole[1])
-        depth = np.sin(d) * np.sin(d0) + np.cos(d) * np.cos(d0) * np.cos(a)
+        ra_0, dec_0 = self.pole
+        a, d, d0 = math.radians(ra - ra_0), math.radians(dec), math.radians(dec_0)
+        sin_d, cos_d, sin_0, cos_0 = math.sin(d), math.cos(d), math.sin(d0), math.cos(d0)
+        depth = sin_d * sin_0 + cos_d * cos_0 * math.cos(a)
         if depth <= 0:
-            return np.nan, np.nan
-        xi = np.degrees(np.cos(d) * np.sin(a) / depth)
-        eta = np.degrees((np.sin(d) * np.cos(d0) - np.cos(d) * np.sin(d0) * np.cos(a)) / depth)
+            return math.nan, math.nan
+        xi = math.degrees(cos_d * math.sin(a) / depth)
+        eta = math.degrees((sin_d * cos_0 - cos_d * sin_0 * math.cos(a)) / depth)
         m11, m12, m21, m22 = self.matrix
         det = m11 * m22 - m12 * m21
         x = self.origin[0] + (m22 * xi - m12 * eta) / det
         y = self.origin[1] + (m11 * eta - m21 * xi) / det
         return float(x), float(y)
+
+    def shift(self, other: Tan) -> tuple[int, int] | None:
+        """Say what to add to a pixel (x, y) to find the same sky on another map.
+
+        None where that is no whole number of pixels, or where pole or matrix differ, so that it is
+        not the same everywhere.
+        """
+        if self is other:
+            return 0, 0
+        if self.pole != other.pole or self.matrix != other.matrix:
+            return None
+        x, y = (there - here for here, there in zip(self.origin, other.origin))
+        near = math.hypot(x - round(x), y - round(y)) < SAME
+        return (round(x), round(y)) if near else None
 
     def cut(self, x: int, y: int) -> Tan:
         """Return the map of the image whose first pixel is this one's (x, y)."""
@@ -115,6 +140,9 @@ def sky_to_pixels(header) -> Tan | General | None:
         return tan
     if not isinstance(kinds[0], str) or not isinstance(kinds[1], str):
         return None
+    for key in SIP_ORDERS:
+        if isinstance(order := header.get(key), int | float) and not 0 <= order <= MOST_SIP:
+            raise ValueError(f"{key} is {order}, expected 0 to {MOST_SIP}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         wcs = WCS(header.full() if isinstance(header, Cards) else header).celestial

@@ -17,9 +17,25 @@ SEVERAL = ";"
 def fill(template: str, band: str, facts: Band, row: dict) -> str:
     """Fill in a template for one band of one row."""
     label = facts.label or band
+    return _for_band(template, facts, label).format_map(row | facts.names | {"band": label})
+
+
+def fill_all(template: str, band: str, facts: Band, columns: dict[str, list]) -> list[str]:
+    """Fill in a template for one band of many rows, whose ``columns`` are lists of one length."""
+    label = facts.label or band
+    known = facts.names | {"band": label}
+    names = sorted(fields(template, band, facts))
+    template = _for_band(template, facts, label)
+    if not names:
+        return [template.format_map(known)] * len(next(iter(columns.values())))
+    told = zip(*(columns[name] for name in names))
+    return [template.format_map(dict(zip(names, one)) | known) for one in told]
+
+
+def _for_band(template: str, facts: Band, label: str) -> str:
     if facts.names or "_{band}}" in template or "{{band}" in template:
-        template = _inner(template, label)
-    return template.format_map(row | facts.names | {"band": label})
+        return _inner(template, label)
+    return template
 
 
 @cache

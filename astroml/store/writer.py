@@ -56,7 +56,9 @@ def shard_writer(path: str | Path, header: Header) -> Iterator[Callable[[dict], 
     """
     with replacing(path) as part:
         part.touch()
-        with _Room(part) as room, h5py.File(part, "w", libver="latest") as shard:
+        # Chunks are written once and whole: a cache of them would only copy.
+        kind = {"libver": "latest", "rdcc_nbytes": 0}
+        with _Room(part) as room, h5py.File(part, "w", **kind) as shard:
             shard.attrs.update(header.to_attrs())
             columns: dict[str, list] = {}
             for name, dtype in (PIXELS | PER_BAND).items():

@@ -22,10 +22,16 @@ validate(config, "../schemas/config.schema.json", set_default=False)
 
 TASKS = list(chosen_tasks(CONFIG))
 SETS = sorted({load_task(task).SET for task in TASKS})
+if lost := [cutouts for cutouts in SETS if cutouts not in CONFIG.ingest.size]:
+    raise WorkflowError(
+        f"ingest.size: no size for the cutout set {lost[0]!r}, which the tasks of this run need; "
+        f"it has {', '.join(CONFIG.ingest.size)}"
+    )
 CHUNKS = range(CONFIG.ingest.chunks)
 RESULTS = f"results/{CONFIG.run}"
 CATALOGS = f"catalogs/{CONFIG.run}"
 SIMULATED_INPUT = CONFIG.input.manifest is None
+TOGETHER = "{set}" if SIMULATED_INPUT else "-".join(SETS)
 LABELLED = "sky" if CONFIG.train_on == "simulated" else "store"
 EXPORTS = [
     f"{task}{ending}"
@@ -65,6 +71,22 @@ def flags(name, values):
 
 def bands():
     return ",".join(CONFIG.ingest.bands) if CONFIG.ingest.bands else None
+
+
+def for_each_set(pattern):
+    """A file for each cutout set of one ingest job.
+
+    Given objects are read once for all sets; a simulated sky is made for each, and each is read
+    alone: there the wildcard ``set`` stays.
+    """
+    return (
+        [pattern] if SIMULATED_INPUT else expand(pattern, set=SETS, allow_missing=True)
+    )
+
+
+def sets_in(wildcards):
+    """The cutout sets of one ingest job, in the order of its outputs."""
+    return [wildcards.set] if SIMULATED_INPUT else SETS
 
 
 def manifest(wildcards):

@@ -8,35 +8,38 @@ rule ingest:
         manifest=manifest,
         survey=SURVEY,
     output:
-        store=f"{RESULTS}/store/{{set}}/{{chunk}}.h5",
-        rejects=f"{RESULTS}/store/{{set}}/{{chunk}}.rejects.parquet",
+        store=for_each_set(f"{RESULTS}/store/{{set}}/{{chunk}}.h5"),
+        rejects=for_each_set(f"{RESULTS}/store/{{set}}/{{chunk}}.rejects.parquet"),
     log:
-        f"{RESULTS}/logs/ingest/{{set}}.{{chunk}}.log",
+        f"{RESULTS}/logs/ingest/{TOGETHER}.{{chunk}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/ingest.{{set}}.{{chunk}}.tsv"
+        f"{RESULTS}/benchmarks/ingest.{TOGETHER}.{{chunk}}.tsv"
     conda:
         "../envs/astroml.yaml"
     threads: 1
     params:
+        sets=lambda wildcards: flags("set", sets_in(wildcards)),
+        store=lambda wildcards, output: flags("out", output.store),
+        rejects=lambda wildcards, output: flags("rejects", output.rejects),
         chunk=lambda wildcards: f"{wildcards.chunk}/{len(CHUNKS)}",
         root=lambda wildcards: flag("root", root()),
         splits=lambda wildcards: options("splits"),
         options=lambda wildcards: options("ingest"),
         version=VERSIONS["ingest"],
     message:
-        "Ingesting part {wildcards.chunk} of the {wildcards.set} cutouts"
+        "Ingesting part {wildcards.chunk} of the manifest"
     shell:
         "astroml ingest"
         " --manifest {input.manifest:q}"
         " --survey {input.survey:q}"
-        " --set {wildcards.set}"
+        " {params.sets}"
         " {params.root}"
         " --chunk {params.chunk}"
         " --splits {params.splits:q}"
         " --options {params.options:q}"
         " --workers {threads}"
-        " --rejects {output.rejects:q}"
-        " --out {output.store:q}"
+        " {params.rejects}"
+        " {params.store}"
         " 2>&1 | tee {log:q}"
 
 
