@@ -42,6 +42,12 @@ def test_outliers_of_a_sharp_sample_are_cut_at_six_percent():
     assert found["outlier_rate"][0] == pytest.approx(0.01)
 
 
+def test_outliers_of_a_wide_sample_are_cut_at_three_sigma():
+    dz = 0.05 * norm.ppf((np.arange(1000) + 0.5) / 1000)
+    found = measure(np.full(1000, 0.5), as_rows(0.5 + 1.5 * dz))
+    assert found["outlier_rate"][0] == pytest.approx(0.002)  # beyond 3 sigma of a Gaussian
+
+
 def test_delta_pdfs_have_no_bias_of_half_a_bin():
     places = np.arange(20, 120)
     found = measure(CENTRES[places], rows_of(np.eye(OPTIONS.bins)[places]))
@@ -72,14 +78,14 @@ def test_crps_is_the_integral_wherever_the_truth_lies():
 
 def test_cde_loss_is_the_distance_from_the_true_density_up_to_a_constant():
     rng = np.random.default_rng(2)
-    z_spec = 0.5 + 0.05 * rng.normal(size=40_000)
+    z_spec = 0.5 + 0.05 * rng.normal(size=10_000)
     true = gaussians(0.5, 0.05)[0] / STEP
     for width in (0.03, 0.05, 0.08):
         rows = rows_of(np.repeat(gaussians(0.5, width), len(z_spec), axis=0))
         value = measure(z_spec, rows, 2)["cde_loss"][0]
         claimed = gaussians(0.5, width)[0] / STEP
         expected = STEP * (((claimed - true) ** 2).sum() - (true**2).sum())
-        assert value == pytest.approx(expected, rel=0.02)
+        assert value == pytest.approx(expected, rel=0.03)
 
 
 def test_honest_pdfs_have_a_uniform_pit_and_the_claimed_coverage():

@@ -20,8 +20,9 @@ from astroml.ingest.reject import Reject, RejectedRow, unexpected
 from astroml.ingest.stack import Stack
 from astroml.ingest.templates import layout_columns
 from astroml.ingest.together import put
+from astroml.photometry import photometry_columns
 from astroml.store import FLAGS, MASK
-from astroml.survey import Survey, njy_per_unit
+from astroml.survey import Survey, galactic_extinction, njy_per_unit
 
 
 @dataclass
@@ -229,10 +230,18 @@ def _finish(
     if job.settings.background != "none" or job.settings.match_psf is not None:
         adjust(image, ivar, mask, psf, scale, job.settings)
         sigma, _ = _background(image, mask, job.survey)
+    columns |= _photometry(job, columns, image, mask, sigma, psf, scale)
     block = {"image": image, "mask": mask, "sigma": sigma, "psf_fwhm": psf, "objects": columns}
     if ivar is not None:
         block["ivar"] = ivar
     return block, late
+
+
+def _photometry(job: Job, columns: dict, image, mask, sigma, psf, scale: float) -> dict:
+    """Return the object columns of the integrated fluxes."""
+    wavelengths = [band.wavelength for band in job.survey.bands.values()]
+    clear = 10 ** (-0.4 * galactic_extinction(columns["ebv"], wavelengths))
+    return photometry_columns(image, mask, sigma, psf, scale, job.survey.bands, clear)
 
 
 def _background(

@@ -103,9 +103,17 @@ def set_of(task):
     return load_task(task).SET
 
 
-def sky_task(cutouts):
-    """The task whose sky fills a simulated set: the first that looks at it."""
-    return next(task for task in TASKS if set_of(task) == cutouts)
+def sky_tasks(cutouts):
+    """The tasks whose skies fill a simulated set, beside each other."""
+    return [task for task in TASKS if set_of(task) == cutouts]
+
+
+def skies(cutouts):
+    """The skies of a simulated set, as ``astroml simulate`` takes them."""
+    tasks = sky_tasks(cutouts)
+    if len(tasks) == 1:
+        return options("simulate", tasks[0])
+    return "{" + ",".join(f'"{task}":{options("simulate", task)}' for task in tasks) + "}"
 
 
 def settled(cutouts):

@@ -21,8 +21,8 @@ rule simulate:
         gpu=1,
     params:
         out=lambda wildcards, output: os.path.dirname(output.manifest),
-        task=lambda wildcards: sky_task(wildcards.set),
-        options=lambda wildcards: options("simulate", sky_task(wildcards.set)),
+        tasks=lambda wildcards: flags("task", sky_tasks(wildcards.set)),
+        options=lambda wildcards: skies(wildcards.set),
         bands=flag("bands", bands()),
         size=lambda wildcards: CONFIG.ingest.size[wildcards.set],
         seed=CONFIG.seed,
@@ -31,7 +31,7 @@ rule simulate:
         "Simulating the {wildcards.set} survey as FITS files"
     shell:
         "astroml simulate"
-        " --task {params.task}"
+        " {params.tasks}"
         " --survey {input.survey:q}"
         " --to fits"
         " {params.bands}"
@@ -57,8 +57,8 @@ rule simulate_sky:
     resources:
         gpu=1,
     params:
-        task=lambda wildcards: sky_task(wildcards.set),
-        options=lambda wildcards: options("simulate", sky_task(wildcards.set)),
+        tasks=lambda wildcards: flags("task", sky_tasks(wildcards.set)),
+        options=lambda wildcards: skies(wildcards.set),
         splits=lambda wildcards: options("splits"),
         bands=flag("bands", bands()),
         size=lambda wildcards: CONFIG.ingest.size[wildcards.set],
@@ -68,7 +68,7 @@ rule simulate_sky:
         "Simulating a labelled {wildcards.set} sky to train on"
     shell:
         "astroml simulate"
-        " --task {params.task}"
+        " {params.tasks}"
         " --survey {input.survey:q}"
         " --to store"
         " {params.bands}"
