@@ -61,13 +61,13 @@ def simulate(
     size: Annotated[int, typer.Option(help="Cutout side, px.")] = 64,
     seed: Annotated[int, typer.Option(help="Seed of the sky.")] = 1,
     splits: Annotated[str | None, typer.Option(help="Splits, for a store: '{key: value}'.")] = None,
-    options: OptionsText = None,
+    options: Annotated[
+        str | None,
+        typer.Option(help="The sky: '{key: value}', of several tasks '{task: {...}}', or a file."),
+    ] = None,
     device: Device = "auto",
 ) -> None:
-    """Draw a simulated survey: FITS files with manifest and truth table, or a labelled store.
-
-    Of one task, --options holds its sky; of several, {task: {key: value}}.
-    """
+    """Draw a simulated survey: FITS files with manifest and truth table, or a labelled store."""
     from astroml import config, tasks
     from astroml.sky import simulate as sky
     from astroml.survey import load_survey
