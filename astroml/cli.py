@@ -202,9 +202,12 @@ def inject(
 @app.command()
 def score(
     task: TaskName,
-    rows: Annotated[list[Path], typer.Option(help="Rows that infer wrote.")],
     store: Stores,
     out: Out,
+    rows: Annotated[list[Path], typer.Option(help="Rows that infer wrote.")] = [],  # noqa: B006
+    weights: Annotated[
+        Path | None, typer.Option(help="In place of rows: weights to infer with, to OUT's folder.")
+    ] = None,
     split: Annotated[
         str, typer.Option(help="Split that is measured; 'all' for every row.")
     ] = "test",
@@ -213,6 +216,14 @@ def score(
     """Measure the rows against the store's labels; write metrics with uncertainties as JSON."""
     from astroml import score as metrics
 
+    if bool(rows) == bool(weights):
+        raise AstromlError("score: give either --rows or --weights")
+    if weights:
+        from astroml import config
+        from astroml import infer as scoring
+
+        rows = [out.with_suffix(".rows.parquet")]
+        scoring.infer(task, store, weights, rows[0], config.Infer())
     metrics.score(task, rows, store, out, split=split, bootstrap=bootstrap)
 
 
