@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from pathlib import Path
 
 import numpy as np
@@ -110,13 +109,11 @@ def show(result: dict) -> None:
     from rich.table import Table
 
     console = Console()
-    axes = "|".join(getattr(tasks.load(result["task"]), "AXES", ())) or "(?!)"  # never found
-    in_bin = re.compile(rf"(.+)_({axes})_(-?[\d.]+)_(-?[\d.]+)")
     parted, whole = [], {}
     for name, metric in result["metrics"].items():
-        if found := in_bin.fullmatch(name):
-            quantity, axis, low, high = found.groups()
-            parted.append((axis, f"{low} to {high}", quantity, metric))
+        if found := tasks.BIN.fullmatch(name):
+            quantity, _, axis = found["stem"].rpartition("_")
+            parted.append((axis, f"{found['low']} to {found['high']}", quantity, metric))
         else:
             whole[name] = metric
     table = Table(title=f"{result['task']}: {result['n']} objects, split: {result['split']}")

@@ -33,9 +33,6 @@ from astroml.store import Store, open_store
 SWEEP = (1e-6, 1.0, 120)
 """Lowest and highest learning rate of ``find_lr``, and its steps."""
 
-SHOWN = 10
-"""Metrics of the validation split that are printed at the end; the card holds all."""
-
 FEWEST = {"train": 8, "val": 4}
 """Labelled rows below which a split is refused."""
 
@@ -69,7 +66,7 @@ def train(
     """
     run = settings.train
     store = open_store(list(store_paths))
-    rows, targets = choose_rows(task, store)
+    rows, targets = choose_rows(task, store, settings)
     loop = Loop(task, settings, store, rows, targets, device)
     saved = Path(work or Path(out).with_suffix(".work")) / f"{task}.checkpoint"
     key = checkpoint.resume_key(task, settings, store)
@@ -84,8 +81,7 @@ def train(
     card = loop.finish()
     card["provenance"] = provenance.stamp("train", settings, store.shards, resume_key=key)
     weights.save(Path(out), loop.best, card)
-    told = dict(list(card["metrics"].items())[:SHOWN])
-    print(f"wrote {out}: epoch {card['best_epoch']}, " + brief(told))
+    print(f"wrote {out}: epoch {card['best_epoch']}, " + brief(card["metrics"]))
     saved.unlink(missing_ok=True)
     if not any(saved.parent.iterdir()):
         saved.parent.rmdir()
@@ -210,7 +206,11 @@ class Loop:
             self.store.header,
             normalisation=weights.normalisation_facts(self.normalisation),
             calibration=calibration,
-            metrics={name: {"value": v, "error": e} for name, (v, e) in metrics.items()},
+            metrics={
+                name: {"value": number(value), "error": number(error)}
+                for name, (value, error) in metrics.items()
+                if not tasks.BIN.fullmatch(name)
+            },
             seed=self.run.seed,
             objects={split: len(rows) for split, rows in self.rows.items()},
             best_epoch=self.best_epoch,
@@ -239,7 +239,9 @@ class Loop:
         self.best_epoch, self.best_loss = state["best_epoch"], state["best_loss"]
 
 
-def choose_rows(task: str, store: Store) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+def choose_rows(
+    task: str, store: Store, settings: TaskOptions
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """Return the labelled rows of the train and validation splits, and the targets of all rows."""
     module, where = tasks.load(task), store.shards[0].parent
     if not len(store):
@@ -259,7 +261,8 @@ def choose_rows(task: str, store: Store) -> tuple[dict[str, np.ndarray], dict[st
                 "more; add objects, or use smaller sky cells (splits: nside)"
             )
         if hasattr(module, "check"):
-            module.check({name: values[rows[split]] for name, values in targets.items()}, split)
+            labels = {name: values[rows[split]] for name, values in targets.items()}
+            module.check(labels, split, settings)
     return rows, targets
 
 
@@ -295,7 +298,12 @@ def mix_seed(*numbers: int) -> int:
 def brief(facts: dict) -> str:
     """Return names and values in one line."""
     values = {k: v["value"] if isinstance(v, dict) else v for k, v in facts.items()}
-    return ", ".join(f"{name} {value:.4g}" for name, value in values.items())
+    return ", ".join(f"{name} {v:.4g}" for name, v in values.items() if v is not None)
+
+
+def number(value: float | None) -> float | None:
+    """Return a float that JSON can hold: what could not be measured is null."""
+    return float(value) if value is not None and math.isfinite(value) else None
 
 
 def find_lr(
@@ -311,7 +319,7 @@ def find_lr(
         Figure to write, ``.png``.
     """
     store = open_store(list(store_paths))
-    rows, targets = choose_rows(task, store)
+    rows, targets = choose_rows(task, store, settings)
     loop = Loop(task, settings, store, rows, targets, device)
     rates = np.geomspace(*SWEEP)
     losses: list[float] = []

@@ -144,7 +144,7 @@ class TwoParts(nn.Module):
 
 
 def test_each_part_has_its_own_optimiser(store):
-    rows, targets = train.choose_rows("lens", open_store(store))
+    rows, targets = train.choose_rows("lens", open_store(store), tasks.load("lens").Options())
     loop = train.Loop("lens", options(), open_store(store), rows, targets, "cpu")
     net = TwoParts()
     loop.net, loop.parts = net, train.parts_of(net)

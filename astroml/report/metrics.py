@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import fnmatch
-import re
 from types import ModuleType
 
 import numpy as np
 
-NUMBER = r"-?\d+(?:\.\d+)?"
-BIN = re.compile(rf"(?P<stem>.+)_(?P<low>{NUMBER})_(?P<high>{NUMBER})")
-"""Name of a metric measured in a bin: ``<metric>_<axis>_<low>_<high>``."""
+from astroml.tasks import BIN
 
 
 def headlines(metrics: dict[str, dict]) -> dict[str, dict]:

@@ -15,10 +15,15 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import re
 from dataclasses import dataclass
 from types import ModuleType
 
 from astroml.errors import AstromlError
+
+NUMBER = r"-?\d+(?:\.\d+)?"
+BIN = re.compile(rf"(?P<stem>.+)_(?P<low>{NUMBER})_(?P<high>{NUMBER})")
+"""Name of a metric measured in a bin: ``<metric>_<axis>_<low>_<high>``."""
 
 
 @dataclass(frozen=True)

@@ -90,7 +90,7 @@ def targets(objects: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.n
     return {LABEL: objects[LABEL].astype(np.float32)}, labelled
 
 
-def check(targets: dict[str, np.ndarray], split: str) -> None:
+def check(targets: dict[str, np.ndarray], split: str, options: Options | None = None) -> None:
     """Refuse the labelled rows of a split if nothing can be learnt or measured on them.
 
     Parameters
@@ -99,6 +99,8 @@ def check(targets: dict[str, np.ndarray], split: str) -> None:
         ``is_lens`` (n,) of the split's labelled rows.
     split : str
         ``train`` or ``val``.
+    options : Options, optional
+        Not needed here.
     """
     values = targets[LABEL]
     if odd := int((~np.isin(values, (0, 1))).sum()):
