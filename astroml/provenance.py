@@ -16,10 +16,10 @@ from astroml import __version__
 from astroml.errors import AstromlError
 
 VERSIONS = {
-    "simulate": 1,
+    "simulate": 2,
     "ingest": 2,
     "train": 1,
-    "inject": 1,
+    "inject": 2,
     "infer": 3,
     "score": 1,
     "catalog": 2,

@@ -13,7 +13,7 @@ import torch
 from astroml.sky import noise
 from astroml.sky.paint import FINE, paint, paint_arcs
 from astroml.sky.profiles import ARM_NAMES, SHAPE_NAMES
-from astroml.sky.psf import convolve
+from astroml.sky.psf import blurred, transfer, undersampled
 from astroml.survey import Survey, njy_per_unit
 
 PART_NAMES = (*SHAPE_NAMES, *ARM_NAMES)
@@ -58,13 +58,18 @@ def in_chunks(draw: Callable, rows, device: str) -> dict[str, torch.Tensor]:
         return draw(rows)
     chunks = [rows[begin : begin + CHUNK] for begin in range(0, len(rows), CHUNK)]
     threads = torch.get_num_threads()
+    if threads == 1:
+        return _joined([draw(chunk) for chunk in chunks])
     torch.set_num_threads(1)
     try:
         with ThreadPoolExecutor(threads) as pool:
-            drawn = list(pool.map(draw, chunks))
-        return {name: torch.cat([one[name] for one in drawn]) for name in drawn[0]}
+            return _joined(list(pool.map(draw, chunks)))
     finally:
         torch.set_num_threads(threads)
+
+
+def _joined(drawn: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    return {name: torch.cat([one[name] for one in drawn]) for name in drawn[0]}
 
 
 def draw_light(columns: dict, survey: Survey, size: int, rows, device="cpu") -> dict:
@@ -100,25 +105,30 @@ def _draw_light(columns: dict, survey: Survey, size: int, rows, device) -> dict:
     here = take(columns, rows, device)
     scale, edge = survey.pixel_scale / FINE, margin(survey)
     cells = FINE * (size + 2 * edge)
-    shape = (len(rows), len(survey.bands), cells, cells)
-    plain, bent = torch.zeros(shape, device=device), torch.zeros(shape, device=device)
+    canvas = torch.zeros(len(rows), len(survey.bands), cells, cells, device=device)
     parts = {name: here[f"part_{name}"].flatten() for name in PART_NAMES}
     slots = here["part_shape"].shape[1]
     owner = torch.arange(len(rows), device=device).repeat_interleave(slots)
-    paint(plain, parts, owner, here["part_flux"].flatten(0, 1), scale)
-    lenses = torch.nonzero(here["lens_theta_e"] > 0)[:, 0]
-    lens = {name: here[f"lens_{name}"][lenses] for name in LENS_NAMES}
-    source = {name: here[f"source_{name}"][lenses] for name in SOURCE_NAMES}
-    paint_arcs(bent, lens, source, lenses, here["source_flux"][lenses], scale)
-    unlensed = here["source_flux"].sum(1).clamp(min=1e-20)
-    magnification = bent.sum((1, 2, 3)) / unlensed
-    seeing = here["psf_fwhm"], here["psf_q"], here["psf_phi"], survey.psf.beta, scale
+    paint(canvas, parts, owner, here["part_flux"].flatten(0, 1), scale)
+    sharpest = min(band.psf_fwhm for band in survey.bands.values())
+    through = transfer(
+        here["psf_fwhm"], here["psf_q"], here["psf_phi"], survey.psf.beta, cells, scale,
+        fold=undersampled(sharpest, survey.pixel_scale),
+    )  # fmt: skip
     inside = slice(edge, edge + size)
-    galaxies = convolve(plain, *seeing)[..., inside, inside]
-    arcs = torch.zeros_like(galaxies)
+    galaxies = blurred(canvas, through)[..., inside, inside]
+    arcs, magnification = torch.zeros_like(galaxies), torch.zeros(len(rows), device=device)
+    lenses = torch.nonzero(here["lens_theta_e"] > 0)[:, 0]
     if len(lenses):
-        some = [value[lenses] for value in seeing[:3]]
-        arcs[lenses] = convolve(bent[lenses], *some, *seeing[3:])[..., inside, inside]
+        lens = {name: here[f"lens_{name}"][lenses] for name in LENS_NAMES}
+        source = {name: here[f"source_{name}"][lenses] for name in SOURCE_NAMES}
+        # A source has one shape in all bands: its image is painted and transformed once.
+        bent = torch.zeros(len(lenses), 1, cells, cells, device=device)
+        each = torch.arange(len(lenses), device=device)
+        paint_arcs(bent, lens, source, each, torch.ones(len(lenses), 1, device=device), scale)
+        magnification[lenses] = bent.sum((1, 2, 3))
+        seen = blurred(bent, through[lenses])[..., inside, inside]
+        arcs[lenses] = seen * here["source_flux"][lenses][..., None, None]
     return {"galaxies": galaxies, "arcs": arcs, "magnification": magnification}
 
 
@@ -163,8 +173,13 @@ def render(columns: dict, survey: Survey, size: int, rows, device="cpu", seed: i
         ``store.MASK``; ``sigma`` (n, band) nJy; ``psf_fwhm`` (n, band) arcsec; ``arc_snr`` and
         ``magnification`` (n,).
     """
-    drawn = in_chunks(partial(_render, columns, survey, size, device, seed), rows, device)
+    drawn = draw_cutouts(columns, survey, size, rows, device, seed)
     return {name: values.cpu().numpy() for name, values in drawn.items()}
+
+
+def draw_cutouts(columns: dict, survey: Survey, size: int, rows, device, seed: int) -> dict:
+    """Do what ``render`` does, and leave the tensors where they were made."""
+    return in_chunks(partial(_render, columns, survey, size, device, seed), rows, device)
 
 
 @torch.no_grad()

@@ -137,7 +137,9 @@ def _write_manifest(path: Path, columns: dict, labels: dict) -> None:
         "theta_e": "{:.4f}",
         "arc_snr": "{:.2f}",
     }
-    texts = [[ways.get(name, "{}").format(one) for one in values] for name, values in table.items()]
+    default = {name: "{:.4f}" if table[name].dtype.kind == "f" else "{}" for name in table}
+    ways = default | ways
+    texts = [[ways[name].format(one) for one in values] for name, values in table.items()]
     lines = [",".join(table), *(",".join(row) for row in zip(*texts))]
     with provenance.replacing(path) as part:
         part.write_text("\n".join(lines) + "\n")
