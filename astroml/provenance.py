@@ -16,7 +16,7 @@ from astroml import __version__
 from astroml.errors import AstromlError
 
 VERSIONS = {
-    "simulate": 2,
+    "simulate": 3,
     "ingest": 3,
     "train": 1,
     "inject": 2,

@@ -52,7 +52,10 @@ def rows_of(folder):
 def test_manifest_names_every_file(folder):
     rows = rows_of(folder)
     assert len(rows) == 70
-    assert ",".join(rows[0]) == "object_id,ra,dec,ebv,file,group,is_lens,kind,theta_e,arc_snr"
+    assert ",".join(rows[0]) == (
+        "object_id,ra,dec,ebv,file,group,is_lens,kind,theta_e,arc_snr,e1,e2,shear_1,shear_2,"
+        "source_x,source_y,lens_mag,artefact,seeing"
+    )
     assert rows[0]["object_id"] == "1000000"
     assert all((folder / row["file"]).is_file() for row in rows)
     assert len(list((folder / "images").iterdir())) == 70

@@ -51,7 +51,7 @@ def unit_noise(rows, bands: int, size: int, correlation: float, seed: int) -> to
     out = torch.empty(len(rows), bands, size, size)
     rows = torch.as_tensor(rows)
     for block in torch.unique(rows // BLOCK).tolist():
-        generator = torch.Generator().manual_seed(seed * 1_000_003 + block)
+        generator = torch.Generator().manual_seed((seed * 1_000_003 + block) % 2**63)
         white = torch.randn(BLOCK, bands, side, side, generator=generator)
         here = rows // BLOCK == block
         field = white[rows[here] % BLOCK]

@@ -58,21 +58,66 @@ def moffat_transform(psf_fwhm, psf_q, psf_phi, beta: float, kx, ky) -> torch.Ten
     return table.index_select(0, nearest.flatten()).view(nearest.shape)
 
 
-def convolve(canvas: torch.Tensor, psf_fwhm, psf_q, psf_phi, beta: float, scale: float):
+def transfer(psf_fwhm, psf_q, psf_phi, beta: float, cells: int, scale: float, fold: bool):
+    """Return what turns the spectrum of a canvas into that of the blurred pixels.
+
+    The seeing, and the pixels' own response: cells hold the light of their area, and a pixel is
+    the sum of two by two of them, seen from its middle.
+
+    Parameters
+    ----------
+    psf_fwhm, psf_q, psf_phi, beta
+        See ``moffat_transform``.
+    cells : int
+        Side of the canvas.
+    scale : float
+        Side of a cell, arcsec.
+    fold : bool
+        Whether frequencies beyond what the pixels can hold are kept, to be folded back as
+        sampling does; without them the work is a quarter. See ``undersampled``.
+
+    Returns
+    -------
+    (n, band, ky, kx) complex tensor
+    """
+    ky = torch.fft.fftfreq(cells, scale, device=psf_fwhm.device)
+    kx = torch.fft.rfftfreq(cells, scale, device=psf_fwhm.device)
+    if not fold:
+        ky, kx = _low(ky, cells, 0), kx[: cells // FINE // 2 + 1]
+    blur = moffat_transform(psf_fwhm, psf_q, psf_phi, beta, kx, ky)
+    along, across = (torch.exp(1j * math.pi * scale * k) for k in (ky, kx))
+    response = torch.cos(math.pi * scale * ky)[:, None] * torch.cos(math.pi * scale * kx)
+    return blur * (response * along[:, None] * across)
+
+
+def undersampled(psf_fwhm: float, pixel_scale: float) -> bool:
+    """Say whether pixels alias the light of point sources.
+
+    With three pixels in the FWHM, the Moffat law of beta 3 holds 0.2% of its amplitude at the
+    pixels' highest frequency.
+    """
+    return psf_fwhm < 3 * pixel_scale
+
+
+def _low(spectrum: torch.Tensor, cells: int, axis: int) -> torch.Tensor:
+    """Keep the frequencies of a whole axis that pixels can hold, in their own order."""
+    pixels = cells // FINE
+    first, last = (pixels + 1) // 2, pixels // 2
+    parts = spectrum.narrow(axis, 0, first), spectrum.narrow(axis, cells - last, last)
+    return torch.cat(parts, axis)
+
+
+def blurred(canvas: torch.Tensor, through: torch.Tensor) -> torch.Tensor:
     """Blur a canvas and sum its cells into pixels.
 
-    A cell holds the integral over its area, which has blurred the profile by a square of its size:
-    the transform of that square is divided out. Summing cells is the pixels' own response. The
-    canvas wraps around: light beyond its margins comes in on the other side.
+    The canvas wraps around: light beyond its margins comes in on the other side.
 
     Parameters
     ----------
     canvas : (n, band, y, x) tensor
-        Flux per cell.
-    psf_fwhm, psf_q, psf_phi, beta
-        See ``moffat_transform``.
-    scale : float
-        Side of a cell, arcsec.
+        Flux per cell; one band is blurred for all bands of ``through``.
+    through : (n, band, ky, kx) tensor
+        What ``transfer`` returned.
 
     Returns
     -------
@@ -80,9 +125,22 @@ def convolve(canvas: torch.Tensor, psf_fwhm, psf_q, psf_phi, beta: float, scale:
         Flux per pixel.
     """
     cells = canvas.shape[-1]
-    ky = torch.fft.fftfreq(cells, scale, device=canvas.device)
-    kx = torch.fft.rfftfreq(cells, scale, device=canvas.device)
-    blur = moffat_transform(psf_fwhm, psf_q, psf_phi, beta, kx, ky)
-    blur /= torch.sinc(ky * scale)[:, None] * torch.sinc(kx * scale)
-    blurred = torch.fft.irfft2(torch.fft.rfft2(canvas) * blur, s=(cells, cells))
-    return torch.nn.functional.avg_pool2d(blurred, FINE) * FINE**2
+    pixels = cells // FINE
+    half = pixels // 2 + 1
+    if through.shape[-2] == pixels:
+        rows = torch.fft.rfft(canvas, dim=-1)[..., :half]
+        spectrum = _low(torch.fft.fft(rows, dim=-2), cells, -2) * through
+    else:
+        spectrum = torch.fft.rfft2(canvas) * through
+        spectrum = spectrum[..., :pixels, :] + spectrum[..., pixels:, :]
+        # Frequency kx - pixels lies, as the light is real, at minus ky and pixels - kx.
+        mirror = spectrum[..., pixels - half + 1 :].flip(-1)
+        mirror = mirror.flip(-2).roll(1, -2).conj()
+        spectrum = spectrum[..., :half] + mirror
+    return torch.fft.irfft2(spectrum, s=(pixels, pixels))
+
+
+def convolve(canvas: torch.Tensor, psf_fwhm, psf_q, psf_phi, beta: float, scale: float):
+    """Blur a canvas and sum its cells into pixels: ``blurred`` through ``transfer``, folded."""
+    cells = canvas.shape[-1]
+    return blurred(canvas, transfer(psf_fwhm, psf_q, psf_phi, beta, cells, scale, fold=True))

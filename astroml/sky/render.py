@@ -13,7 +13,7 @@ import torch
 from astroml.sky import noise
 from astroml.sky.paint import FINE, paint, paint_arcs
 from astroml.sky.profiles import ARM_NAMES, SHAPE_NAMES
-from astroml.sky.psf import convolve
+from astroml.sky.psf import blurred, transfer, undersampled
 from astroml.survey import Survey, njy_per_unit
 
 PART_NAMES = (*SHAPE_NAMES, *ARM_NAMES)
@@ -58,13 +58,18 @@ def in_chunks(draw: Callable, rows, device: str) -> dict[str, torch.Tensor]:
         return draw(rows)
     chunks = [rows[begin : begin + CHUNK] for begin in range(0, len(rows), CHUNK)]
     threads = torch.get_num_threads()
+    if threads == 1:
+        return _joined([draw(chunk) for chunk in chunks])
     torch.set_num_threads(1)
     try:
         with ThreadPoolExecutor(threads) as pool:
-            drawn = list(pool.map(draw, chunks))
-        return {name: torch.cat([one[name] for one in drawn]) for name in drawn[0]}
+            return _joined(list(pool.map(draw, chunks)))
     finally:
         torch.set_num_threads(threads)
+
+
+def _joined(drawn: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+    return {name: torch.cat([one[name] for one in drawn]) for name in drawn[0]}
 
 
 def draw_light(columns: dict, survey: Survey, size: int, rows, device="cpu") -> dict:
@@ -101,33 +106,42 @@ def _draw_light(columns: dict, survey: Survey, size: int, rows, device) -> dict:
     here = take(columns, rows, device)
     scale, edge = survey.pixel_scale / FINE, margin(survey)
     cells = FINE * (size + 2 * edge)
-    shape = (len(rows), len(survey.bands), cells, cells)
-    plain = torch.zeros(shape, device=device)
+    canvas = torch.zeros(len(rows), len(survey.bands), cells, cells, device=device)
     parts = {name: here[f"part_{name}"].flatten() for name in PART_NAMES}
     slots = here["part_shape"].shape[1]
     owner = torch.arange(len(rows), device=device).repeat_interleave(slots)
-    paint(plain, parts, owner, here["part_flux"].flatten(0, 1), scale)
-    seeing = here["psf_fwhm"], here["psf_q"], here["psf_phi"], survey.psf.beta, scale
+    paint(canvas, parts, owner, here["part_flux"].flatten(0, 1), scale)
+    sharpest = min(band.psf_fwhm for band in survey.bands.values())
+    through = transfer(
+        here["psf_fwhm"], here["psf_q"], here["psf_phi"], survey.psf.beta, cells, scale,
+        fold=undersampled(sharpest, survey.pixel_scale),
+    )  # fmt: skip
     inside = slice(edge, edge + size)
-    light = {"galaxies": convolve(plain, *seeing)[..., inside, inside]}
+    light = {"galaxies": blurred(canvas, through)[..., inside, inside]}
     if "lens_theta_e" in here:
-        bent, light["magnification"] = _bend(here, shape, scale)
-        light["arcs"] = torch.zeros_like(light["galaxies"])
-        lenses = torch.nonzero(here["lens_theta_e"] > 0)[:, 0]
-        if len(lenses):
-            some = [value[lenses] for value in seeing[:3]]
-            light["arcs"][lenses] = convolve(bent[lenses], *some, *seeing[3:])[..., inside, inside]
+        arcs, light["magnification"] = _bend(here, through, cells, scale)
+        light["arcs"] = arcs[..., inside, inside]
     return light
 
 
-def _bend(here: dict, shape: tuple, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Paint the arcs on a canvas; return it and the magnification of each object."""
-    bent = torch.zeros(shape, device=here["lens_theta_e"].device)
+def _bend(here: dict, through, cells: int, scale: float) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return the arcs as the seeing leaves them, and the magnification of each object."""
+    n, bands = here["source_flux"].shape
+    device = here["source_flux"].device
+    arcs = torch.zeros(n, bands, cells // FINE, cells // FINE, device=device)
+    magnification = torch.zeros(n, device=device)
     lenses = torch.nonzero(here["lens_theta_e"] > 0)[:, 0]
-    lens = {name: here[f"lens_{name}"][lenses] for name in LENS_NAMES}
-    source = {name: here[f"source_{name}"][lenses] for name in SOURCE_NAMES}
-    paint_arcs(bent, lens, source, lenses, here["source_flux"][lenses], scale)
-    return bent, bent.sum((1, 2, 3)) / here["source_flux"].sum(1).clamp(min=1e-20)
+    if len(lenses):
+        lens = {name: here[f"lens_{name}"][lenses] for name in LENS_NAMES}
+        source = {name: here[f"source_{name}"][lenses] for name in SOURCE_NAMES}
+        # A source has one shape in all bands: its image is painted and transformed once.
+        bent = torch.zeros(len(lenses), 1, cells, cells, device=device)
+        each = torch.arange(len(lenses), device=device)
+        paint_arcs(bent, lens, source, each, torch.ones(len(lenses), 1, device=device), scale)
+        magnification[lenses] = bent.sum((1, 2, 3))
+        seen = blurred(bent, through[lenses])
+        arcs[lenses] = seen * here["source_flux"][lenses][..., None, None]
+    return arcs, magnification
 
 
 def arc_snr(arcs: torch.Tensor, sigma: torch.Tensor) -> torch.Tensor:
@@ -171,8 +185,13 @@ def render(columns: dict, survey: Survey, size: int, rows, device="cpu", seed: i
         ``store.MASK``; ``sigma`` (n, band) nJy; ``psf_fwhm`` (n, band) arcsec; of a sky with lenses
         also ``arc_snr`` and ``magnification`` (n,).
     """
-    drawn = in_chunks(partial(_render, columns, survey, size, device, seed), rows, device)
+    drawn = draw_cutouts(columns, survey, size, rows, device, seed)
     return {name: values.cpu().numpy() for name, values in drawn.items()}
+
+
+def draw_cutouts(columns: dict, survey: Survey, size: int, rows, device, seed: int) -> dict:
+    """Do what ``render`` does, and leave the tensors where they were made."""
+    return in_chunks(partial(_render, columns, survey, size, device, seed), rows, device)
 
 
 @torch.no_grad()

@@ -145,8 +145,12 @@ def _manifest_rows(columns: dict, labels: dict, units: dict) -> dict[str, list[s
     table = {name: columns[name] for name in POSITION}
     table |= {"file": np.array(names), "group": columns["group"], **labels}
     ways = {name: f"{{:.{DECIMALS[unit]}f}}" for name, unit in units.items() if unit in DECIMALS}
+    default = {
+        name: "{:.4f}" if values.dtype.kind == "f" else "{}" for name, values in table.items()
+    }
     return {
-        name: [ways.get(name, "{}").format(one) for one in values] for name, values in table.items()
+        name: [(default | ways)[name].format(one) for one in values]
+        for name, values in table.items()
     }
 
 

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Iterator
 
 import numpy as np
 import torch
 
 from astroml.errors import AstromlError
 from astroml.sky import galaxies
-from astroml.sky.conditions import conditions, defects, places, stream
+from astroml.sky.conditions import conditions, defects, places
+from astroml.sky.conditions import stream as generator
 from astroml.sky.lenses import draw_lens, draw_mass, draw_source, draw_theta_e
-from astroml.sky.noise import noise_level, unit_noise
-from astroml.sky.render import arc_snr, draw_light, gains, render
+from astroml.sky.noise import CLEAN, noise_level, unit_noise
+from astroml.sky.render import arc_snr, draw_cutouts, draw_light, gains, render
 from astroml.survey import Survey, galactic_extinction
 from astroml.tasks.lens import NEGATIVES, Sky
 
-__all__ = ["UNITS", "inject", "labels", "population", "render"]
+__all__ = ["UNITS", "fresh", "inject", "labels", "population", "render", "stream"]
 
 LAYOUT, LIGHT, OWN, SCATTER, INJECTED = range(5)
 """Streams of random numbers; a generator is seeded by (seed, stream, object)."""
@@ -27,6 +30,8 @@ UNITS = {
     "ebv": "mag",
     "theta_e": "arcsec",
     "arc_snr": "",
+    "lens_mag": "mag",
+    "seeing": "arcsec",
     "psf_fwhm": "arcsec",
     "psf_phi": "rad",
     "sigma": "nJy",
@@ -79,7 +84,7 @@ def population(sky: Sky, survey: Survey, seed: int) -> dict[str, np.ndarray]:
     lists = [one.pop("parts") for one in drawn]
     slots = max(map(len, lists))
     scatter = np.stack(
-        [stream(seed, SCATTER, at).normal(0, 0.04, (40, len(wavelengths)))[:slots] for at in key]
+        [generator(seed, SCATTER, at).normal(0, 0.04, (40, len(wavelengths)))[:slots] for at in key]
     )
     columns = {name: np.array([one[name] for one in drawn]) for name in drawn[0]}
     columns |= galaxies.stack(lists, wavelengths, scatter)
@@ -101,32 +106,125 @@ def population(sky: Sky, survey: Survey, seed: int) -> dict[str, np.ndarray]:
 def labels(columns: dict, rendered: dict) -> dict[str, np.ndarray]:
     """Return the labels (n,) that go into manifests and stores.
 
-    ``theta_e`` and ``arc_snr`` are 0 where nothing is lensed.
+    Parameters
+    ----------
+    columns : dict
+        Some rows of a population.
+    rendered : dict
+        What ``render`` made of them.
+
+    Returns
+    -------
+    dict
+        ``is_lens``, ``kind``; of lenses, 0 elsewhere, ``theta_e`` (arcsec), ``arc_snr``, the
+        ellipticity ``e1``, ``e2`` of the mass, (1 - q) / (1 + q) times cos and sin of 2 phi, the
+        shear ``shear_1``, ``shear_2``, the source's place ``source_x``, ``source_y`` from the
+        lens's centre (arcsec) and ``lens_mag``, the galaxy's i (AB, at 775 nm, before the Milky
+        Way's dust); of all, ``artefact`` (1: the pixels have a defect) and ``seeing`` (mean FWHM
+        over bands, arcsec).
     """
+    lens = np.asarray(columns["is_lens"]) == 1
+    flat = (1 - columns["lens_q"]) / (1 + columns["lens_q"])
+    turn = 2 * columns["lens_phi"]
+    mine = {
+        "theta_e": columns["lens_theta_e"],
+        "arc_snr": rendered["arc_snr"],
+        "e1": flat * np.cos(turn),
+        "e2": flat * np.sin(turn),
+        "shear_1": columns["lens_shear_1"],
+        "shear_2": columns["lens_shear_2"],
+        "source_x": columns["source_x"] - columns["lens_x"],
+        "source_y": columns["source_y"] - columns["lens_y"],
+        "lens_mag": columns["mag_i"],
+    }
     return {
         "is_lens": columns["is_lens"],
         "kind": columns["kind"],
-        "theta_e": columns["lens_theta_e"],
-        "arc_snr": rendered["arc_snr"],
+        **{name: np.where(lens, values, 0).astype(np.float32) for name, values in mine.items()},
+        "artefact": (columns["defect"] != CLEAN).astype(np.int64),
+        "seeing": np.asarray(rendered["psf_fwhm"]).mean(1).astype(np.float32),
     }
 
 
+FRESH = 2**32
+"""Seeds of fresh batches start at multiples of this, above those that people choose."""
+
+
+def fresh(
+    sky: Sky, survey: Survey, size: int, batch_size: int, seed: int, number: int, device: str
+) -> dict:
+    """Render a batch of objects that are in no other batch.
+
+    Parameters
+    ----------
+    sky : Sky
+        Fractions of the kinds, range and law of theta_e; ``objects`` is not used.
+    survey : Survey
+        Bands, pixels, seeing and noise.
+    size : int
+        Side of the cutouts, px.
+    batch_size : int
+        Objects; a twin's lens is in the same batch.
+    seed, number : int
+        Which batch: both decide every draw.
+    device : str
+        ``cpu`` or ``cuda``.
+
+    Returns
+    -------
+    dict
+        Tensors on the device: ``image`` (n, band, y, x) float32 nJy, ``mask`` (n, band, y, x)
+        uint8, ``sigma`` (n, band) nJy, ``psf_fwhm`` (n, band) arcsec, ``ebv`` (n,) float32. Numpy
+        columns (n,) as in a store: ``object_id``, ``ra``, ``dec``, ``group`` and the labels.
+    """
+    own = (seed + 1) * FRESH + number
+    columns = population(sky.model_copy(update={"objects": batch_size}), survey, own)
+    drawn = draw_cutouts(columns, survey, size, np.arange(batch_size), device, own)
+    measured = {name: drawn.pop(name).cpu().numpy() for name in ("arc_snr", "magnification")}
+    known = labels(columns, measured | {"psf_fwhm": columns["psf_fwhm"]})
+    ebv = torch.from_numpy(columns["ebv"].astype(np.float32)).to(device)
+    places_ = {name: columns[name] for name in ("ra", "dec", "group")}
+    ids = number * batch_size + columns["object_id"]
+    return drawn | {"ebv": ebv, "object_id": ids} | places_ | known
+
+
+def stream(
+    sky: Sky,
+    survey: Survey,
+    size: int,
+    batch_size: int,
+    seed: int,
+    device: str,
+    start: int = 0,
+) -> Iterator[dict]:
+    """Yield fresh batches without end; ``start`` goes on where so many were drawn.
+
+    See ``fresh``, which draws any one of them.
+    """
+    for number in itertools.count(start):
+        yield fresh(sky, survey, size, batch_size, seed, number, device)
+
+
 def _kinds(sky: Sky, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return kind and key (n,) of each object; the key is the object whose light it has."""
+    """Return kind and key (n,) of each object; the key is the object whose light it has.
+
+    Each kind's number is its share rounded up or down, by chance, so that the mean over many small
+    populations is the share.
+    """
     if odd := set(sky.negatives) - set(NEGATIVES):
         raise AstromlError(
             f"negatives: found {', '.join(sorted(odd))}, expected some of {', '.join(NEGATIVES)}"
         )
-    lenses = round(sky.objects * sky.lens_fraction)
     weights = np.array([sky.negatives.get(kind, 0.0) for kind in NEGATIVES])
-    if not weights.sum() > 0 and lenses < sky.objects:
+    if not weights.sum() > 0 and sky.lens_fraction < 1:
         raise AstromlError("negatives: all weights are 0; give some kind a weight above 0")
-    share = weights / max(weights.sum(), 1e-9) * (sky.objects - lenses)
-    counts = np.floor(share).astype(int)
-    for which in np.argsort(counts - share, kind="stable")[: sky.objects - lenses - counts.sum()]:
-        counts[which] += 1
-    kind = np.repeat(["lens", *NEGATIVES], [lenses, *counts])
-    order = stream(seed, LAYOUT, 0).permutation(len(kind))
+    rest = (1 - sky.lens_fraction) * weights / max(weights.sum(), 1e-9)
+    edges = sky.objects * np.cumsum([0, sky.lens_fraction, *rest])
+    edges[-1] = sky.objects
+    # Rounded first: 24.000000001 is 24.
+    counts = np.diff(np.floor(np.round(edges, 6) + generator(seed, LAYOUT, 1).random()).astype(int))
+    kind = np.repeat(["lens", *NEGATIVES], counts)
+    order = generator(seed, LAYOUT, 0).permutation(len(kind))
     kind, key = kind[order], np.arange(len(kind))
     twins, hosts = np.flatnonzero(kind == "twin"), np.flatnonzero(kind == "lens")
     paired = min(len(twins), len(hosts))
@@ -136,7 +234,7 @@ def _kinds(sky: Sky, seed: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _draw_object(sky, survey, wavelengths, seed: int, kind: str, key: int) -> dict:
     """Draw one object: its components, its lensing, its seeing and noise."""
-    rng, own = stream(seed, LIGHT, key), stream(seed, OWN, key)
+    rng, own = generator(seed, LIGHT, key), generator(seed, OWN, key)
     lens, core = draw_lens(rng, sky.theta_e, sky.theta_e_law)
     seeing = conditions(rng, survey)
     source = draw_source(rng, lens, survey, wavelengths, seeing["sigma"], seeing["psf_fwhm"])
@@ -203,7 +301,7 @@ def inject(
     axis_ratio, turn = _moments(image, sigma, survey.pixel_scale)
     drawn = []
     for which, row in enumerate(rows):
-        rng = stream(seed, INJECTED, int(row))
+        rng = generator(seed, INJECTED, int(row))
         theta_e = draw_theta_e(rng, sky.theta_e, sky.theta_e_law)
         lens = draw_mass(rng, theta_e, axis_ratio[which], turn[which])
         lens["z_source"] = rng.uniform(0.8, 3.0)
