@@ -128,8 +128,18 @@ class Inject(Strict):
     """Simulated signals added to the run's own real cutouts, scored beside them."""
 
     task: str = Field("lens", description="Task whose signal is added.")
-    copies: int = Field(1, ge=1, description="Injected copies of each cutout.")
+    copies: int = Field(1, ge=1, le=999, description="Injected copies of each cutout.")
     seed: int = Field(1, ge=0, description="Seed of the injected signals.")
+    pairs: bool = Field(
+        False,
+        description="Whether each host is kept as it is too, as a negative of the same group: a "
+        "store to train on. Hosts that are labelled as positives are left out.",
+    )
+    grid: bool = Field(
+        False,
+        description="Whether the signals fill a grid of their strength evenly, for the selection "
+        "function.",
+    )
 
 
 class Run(Strict):
