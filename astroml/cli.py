@@ -191,6 +191,34 @@ def inject(
 
 
 @app.command()
+def selection(
+    rows: Annotated[list[Path], typer.Option(help="Rows that infer wrote of an injected store.")],
+    store: Stores,
+    out: Out,
+    task: TaskName = "lens",
+    threshold: Annotated[
+        float | None, typer.Option(help="Signals that score above this are found; default 0.5.")
+    ] = None,
+    fpr: Annotated[
+        float | None,
+        typer.Option(
+            help="Instead: the threshold that this share of the store's negatives passes."
+        ),
+    ] = None,
+    column: Annotated[
+        str, typer.Option(help="Column of the rows that is the score.")
+    ] = "lens_prob",
+    figure: Annotated[Path | None, typer.Option(help="Figure to draw, .png.")] = None,
+) -> None:
+    """Count which injected signals were found: completeness over a grid of their strength."""
+    from astroml import selection as room
+
+    room.selection(
+        task, rows, store, out, figure=figure, threshold=threshold, fpr=fpr, column=column
+    )
+
+
+@app.command()
 def score(
     task: TaskName,
     rows: Annotated[list[Path], typer.Option(help="Rows that infer wrote.")],
