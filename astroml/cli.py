@@ -139,6 +139,13 @@ def train(
     options: OptionsText = None,
     device: Device = "auto",
     work: Annotated[Path | None, typer.Option(help="Folder of the checkpoint.")] = None,
+    sky: Annotated[
+        str | None, typer.Option(help="The task's sky, for fresh objects: '{key: value}'.")
+    ] = None,
+    survey: Annotated[
+        str | None, typer.Option(help="Survey that fresh objects are seen by: name or YAML file.")
+    ] = None,
+    member: Annotated[int, typer.Option(help="Number of the network in an ensemble.", min=0)] = 0,
     find_lr: Annotated[
         bool, typer.Option("--find-lr", help="Draw loss against learning rate to OUT, then stop.")
     ] = False,
@@ -146,29 +153,41 @@ def train(
     """Train a task's network on the train split; keep the epoch that is best on validation."""
     from astroml import config, tasks
     from astroml import train as loop
+    from astroml.survey import load_survey
 
     settings = config.options_from(tasks.load(task).Options, options)
+    drawn = {
+        "sky": config.options_from(tasks.load(task).Sky, sky),
+        "survey": load_survey(survey) if survey else None,
+    }
     if find_lr:
-        loop.find_lr(task, settings, store, out, device=device)
+        loop.find_lr(task, settings, store, out, device=device, **drawn)
     else:
-        loop.train(task, settings, store, out, work=work, device=device)
+        loop.train(task, settings, store, out, work=work, device=device, member=member, **drawn)
 
 
 @app.command()
 def infer(
     task: TaskName,
     store: Stores,
-    weights: Annotated[Path, typer.Option(help="Trained weights, .safetensors.")],
+    weights: Annotated[
+        list[Path], typer.Option(help="Trained weights, .safetensors; several are an ensemble.")
+    ],
     out: Out,
     options: OptionsText = None,
+    late: Annotated[
+        str | None,
+        typer.Option(help="Options of the task that training did not read: '{key: value}'."),
+    ] = None,
     device: Device = "auto",
 ) -> None:
     """Score every cutout of a store; write catalog rows as Parquet."""
-    from astroml import config
+    from astroml import config, tasks
     from astroml import infer as scoring
 
     settings = config.options_from(config.Infer, options)
-    scoring.infer(task, store, weights, out, settings, device=device)
+    told = config.options_from(tasks.load(task).Options, late).model_dump(exclude_unset=True)
+    scoring.infer(task, store, weights, out, settings, device=device, late=told)
 
 
 @app.command()

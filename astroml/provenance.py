@@ -18,10 +18,10 @@ from astroml.errors import AstromlError
 VERSIONS = {
     "simulate": 2,
     "ingest": 2,
-    "train": 1,
+    "train": 2,
     "inject": 2,
-    "infer": 3,
-    "score": 1,
+    "infer": 5,
+    "score": 2,
     "catalog": 2,
     "report": 2,
 }

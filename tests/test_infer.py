@@ -14,6 +14,18 @@ from astroml.nets import weights
 from astroml.nets.normalise import Normalisation
 from astroml.provenance import digest, stamp
 from astroml.store import FLAGS, MASK, open_store
+from astroml.tasks.lens import COLUMNS
+from astroml.tasks.lens.parameters import PARAMETERS
+
+
+CALIBRATION = {
+    "slope": 1.5,
+    "offset": -0.1,
+    "artefact_slope": 1.0,
+    "artefact_offset": -3.0,
+    "sigma": dict.fromkeys(PARAMETERS, 1.0),
+    "roc": {"threshold": [-1.0, 0.0], "tpr": [0.9, 0.5], "fpr": [0.1, 0.01]},
+}
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +43,7 @@ def made(tmp_path_factory):
         settings,
         header,
         normalisation=weights.normalisation_facts(Normalisation((2.0,) * 3)),
-        calibration={"slope": 1.5, "offset": -0.1},
+        calibration=CALIBRATION,
     )
     weights.save(folder / "lens.safetensors", net.state_dict(), card)
     return folder
@@ -47,13 +59,14 @@ def score(made, out, store=None, batch_size=256):
 def test_rows_are_typed_and_in_the_order_of_the_store(made, tmp_path):
     table = score(made, tmp_path / "rows.parquet")
     store = open_store(made / "store")
+    own = [column.name for column in COLUMNS]
     assert table.schema.names == [
-        *("object_id", "ra", "dec", "lens_prob", "lens_score", "flags", "weights", "input")
+        *("object_id", "ra", "dec", *own, "flags", "weights", "input")
     ]
     for name in ("object_id", "ra", "dec", "flags"):
         assert np.array_equal(table[name].to_numpy(), store.objects[name])
     assert [field.type for field in table.schema] == [
-        *(pa.int64(), pa.float64(), pa.float64(), pa.float32(), pa.float32()),
+        *(pa.int64(), pa.float64(), pa.float64(), *[pa.float32()] * len(own)),
         *(pa.int32(), pa.string(), pa.string()),
     ]
     assert set(table["weights"].to_pylist()) == {digest(made / "lens.safetensors")}

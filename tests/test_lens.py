@@ -18,6 +18,25 @@ def measure(truth, score, prob=None, bootstrap=50, **labels):
     return lens.score(truth, as_rows(score, prob), bootstrap=bootstrap)
 
 
+def said(logit, **others):
+    """Return what a network says: a logit, and parameters of which it knows nothing."""
+    n = len(logit)
+    output = {"lens_logit": np.asarray(logit, float), "artefact_logit": np.full(n, -3.0)}
+    for name in lens.PARAMETERS:
+        output |= {f"{name}_mean": np.zeros(n), f"{name}_logvar": np.zeros(n)}
+    return output | {"options": lens.Options()} | others
+
+
+def objects_of(n):
+    return {"object_id": np.arange(n), "flags": np.zeros(n, np.int32)}
+
+
+def rows_of(logit, fit=None, **others):
+    plain = lens.calibrate(said([-1.0, 1.0]), {"is_lens": np.array([0.0, 1.0])})
+    output = said(logit, calibration=plain | (fit or {}), **others)
+    return lens.rows(output, objects_of(len(logit)))
+
+
 def test_targets_without_the_label_are_nan_and_unlabelled():
     targets, labelled = lens.targets({"object_id": np.arange(3)})
     assert np.isnan(targets["is_lens"]).all()
@@ -53,9 +72,8 @@ def test_calibration_stays_finite_where_the_classes_do_not_overlap():
 
 def test_rows_are_the_calibrated_probability_and_never_overflow():
     logit = np.array([-1e6, 0, 2, 1e6])
-    output = {"lens_logit": logit, "calibration": {"slope": 0.5, "offset": 1.0}}
-    rows = lens.rows(output, {"object_id": np.arange(4)})
-    assert list(rows) == ["object_id", *(column.name for column in lens.COLUMNS)]
+    rows = rows_of(logit, {"slope": 0.5, "offset": 1.0})
+    assert list(rows) == ["object_id", *(column.name for column in lens.COLUMNS), "flags"]
     for column in lens.COLUMNS:
         assert rows[column.name].dtype == column.dtype
     np.testing.assert_allclose(rows["lens_prob"], [0, 0.7310586, 0.8807971, 1], atol=1e-6)
@@ -66,8 +84,7 @@ def test_calibrated_rows_of_a_skewed_network_are_calibrated():
     logit = rng.normal(scale=2, size=30_000)
     truth = (rng.random(len(logit)) < 1 / (1 + np.exp(-(2 * logit + 1)))).astype(float)
     fit = lens.calibrate({"lens_logit": logit}, {"is_lens": truth})
-    objects = {"object_id": np.arange(len(logit))}
-    rows = lens.rows({"lens_logit": logit, "calibration": fit}, objects)
+    rows = rows_of(logit, fit)
     found = lens.score({"is_lens": truth}, rows, bootstrap=10)
     assert found["ece"][0] < 0.01
     assert measure(truth, logit, bootstrap=10)["ece"][0] > 0.05

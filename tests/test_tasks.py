@@ -39,9 +39,12 @@ def forward(net, bands=3, batch_size=256):
     return Forward(device.start("cpu"), net, Normalisation((2.0,) * bands), batch_size)
 
 
-def calibration(name, output, store):
+def told(name, output, store):
+    """Return the network's output as rows take it, calibrated on a store's labels."""
     task = tasks.load(name)
-    return task.calibrate(output, task.targets(store.objects)[0])
+    output = output | {"options": task.Options()}
+    fit = task.calibrate(output, task.targets(store.objects)[0])
+    return output | {"calibration": fit}
 
 
 @every_task
@@ -101,9 +104,8 @@ def test_same_seed_same_loss(name, tmp_path):
 def test_rows_match_the_columns(name, tmp_path):
     store, _ = ready(name, tmp_path)
     output = gather(forward(built(name)).over(store, np.arange(24)))
-    output["calibration"] = calibration(name, output, store)
-    rows = tasks.load(name).rows(output, store.objects)
-    assert set(rows) - {"object_id", "ra", "dec"} == {c.name for c in tasks.load(name).COLUMNS}
+    rows = tasks.load(name).rows(told(name, output, store), store.objects)
+    assert set(rows) - {"object_id", "ra", "dec", "flags"} == {c.name for c in tasks.load(name).COLUMNS}
     for column in tasks.load(name).COLUMNS:
         assert len(rows[column.name]) == len(rows["object_id"])
         if column.dtype != "str":
@@ -129,8 +131,8 @@ def test_nothing_in_gives_nothing_out(name, tmp_path):
     empty = open_store(toy_store(tmp_path / "empty.h5", name, 0))
     net = built(name)
     output = gather(forward(net).over(empty, np.arange(0)))
-    fit = calibration(name, gather(forward(net).over(full, np.arange(24))), full)
-    rows = tasks.load(name).rows(output | {"calibration": fit}, empty.objects)
+    fitted = told(name, gather(forward(net).over(full, np.arange(24))), full)
+    rows = tasks.load(name).rows(fitted | output, empty.objects)
     for column in tasks.load(name).COLUMNS:
         assert len(rows[column.name]) == 0
         if column.dtype != "str":
