@@ -267,6 +267,21 @@ def catalog(
 
 
 @app.command()
+def crossmatch(
+    catalog: Annotated[Path, typer.Argument(help="Table of objects, such as a run's catalog.")],
+    other: Annotated[Path, typer.Argument(help="Table to match it with, such as known lenses.")],
+    radius: Annotated[float, typer.Option(help="Largest separation, arcsec.")] = 2.0,
+    out: Annotated[
+        Path | None, typer.Option(help="What to write: .csv, .ecsv, .fits, .vot, .parquet.")
+    ] = None,
+) -> None:
+    """Match a catalog with another table on the sky; of known lenses, show how they scored."""
+    from astroml.catalog import crossmatch as matching
+
+    matching.crossmatch(catalog, other, radius=radius, out=out)
+
+
+@app.command()
 def report(
     config_text: Annotated[
         str, typer.Option("--config", help="The run's whole config: '{key: value}' or a file.")
