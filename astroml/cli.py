@@ -191,6 +191,24 @@ def infer(
 
 
 @app.command()
+def explain(
+    task: TaskName,
+    rows: Annotated[list[Path], typer.Option(help="Rows that infer wrote.")],
+    store: Stores,
+    weights: Annotated[
+        list[Path], typer.Option(help="Trained weights, .safetensors; several are an ensemble.")
+    ],
+    out: Out,
+    top: Annotated[int, typer.Option(help="Objects, the highest scores first.", min=1)] = 24,
+    device: Device = "auto",
+) -> None:
+    """Map where in the image the evidence of the best candidates lies; write HDF5."""
+    from astroml import explain as maps
+
+    maps.explain(task, rows, store, weights, out, top=top, device=device)
+
+
+@app.command()
 def inject(
     store: Stores,
     out: Out,

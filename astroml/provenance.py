@@ -21,6 +21,7 @@ VERSIONS = {
     "train": 2,
     "inject": 2,
     "infer": 5,
+    "explain": 1,
     "score": 2,
     "catalog": 2,
     "report": 2,

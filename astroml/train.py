@@ -36,6 +36,9 @@ from astroml.survey import Survey
 SWEEP = (1e-6, 1.0, 120)
 """Lowest and highest learning rate of ``find_lr``, and its steps."""
 
+HEADLINES = 4
+"""Metrics that are printed at the end; the card has them all."""
+
 FEWEST = {"train": 8, "val": 4}
 """Labelled rows below which a split is refused."""
 
@@ -98,7 +101,8 @@ def train(
     card = loop.finish()
     card["provenance"] = provenance.stamp("train", settings, store.shards, resume_key=key, **drawn)
     weights.save(Path(out), loop.best, card)
-    print(f"wrote {out}: epoch {card['best_epoch']}, " + brief(card["metrics"]))
+    first = dict(list(card["metrics"].items())[:HEADLINES])
+    print(f"wrote {out}: epoch {card['best_epoch']}, " + brief(first))
     saved.unlink(missing_ok=True)
     if not any(saved.parent.iterdir()):
         saved.parent.rmdir()

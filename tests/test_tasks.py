@@ -105,7 +105,9 @@ def test_rows_match_the_columns(name, tmp_path):
     store, _ = ready(name, tmp_path)
     output = gather(forward(built(name)).over(store, np.arange(24)))
     rows = tasks.load(name).rows(told(name, output, store), store.objects)
-    assert set(rows) - {"object_id", "ra", "dec", "flags"} == {c.name for c in tasks.load(name).COLUMNS}
+    assert set(rows) - {"object_id", "ra", "dec", "flags"} == {
+        c.name for c in tasks.load(name).COLUMNS
+    }
     for column in tasks.load(name).COLUMNS:
         assert len(rows[column.name]) == len(rows["object_id"])
         if column.dtype != "str":
