@@ -18,6 +18,7 @@ include: "workflow/rules/ingest.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/inject.smk"
 include: "workflow/rules/infer.smk"
+include: "workflow/rules/selection.smk"
 include: "workflow/rules/explain.smk"
 include: "workflow/rules/score.smk"
 include: "workflow/rules/catalog.smk"
@@ -29,4 +30,5 @@ rule all:
     input:
         expand(f"{CATALOGS}/{{task}}.{{kind}}", task=TASKS, kind=["parquet", "fits"]),
         metrics_files(),
+        selection_files(),
         f"{RESULTS}/report.html",

@@ -20,6 +20,7 @@ VERSIONS = {
     "ingest": 2,
     "train": 2,
     "inject": 2,
+    "selection": 1,
     "infer": 5,
     "explain": 1,
     "score": 2,

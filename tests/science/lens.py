@@ -50,7 +50,7 @@ KEYS = {
 LENS = tasks.load("lens")
 
 
-def step(out: Path, inputs: list[Path], what, make) -> float:
+def step(out: Path, inputs: list[Path], what: list, make) -> float:
     """Make a file unless it is there and was made in the same way; return the seconds it took.
 
     Parameters
@@ -59,14 +59,16 @@ def step(out: Path, inputs: list[Path], what, make) -> float:
         What ``make`` writes.
     inputs : list of Path
         Files that it reads.
-    what : anything that JSON can hold
-        How: the words of a command, or numbers.
+    what : list
+        How: the words of a command. Its stage's version counts too, and that of the sky, which
+        training draws itself.
     make : callable
         Writes ``out``.
     """
     note = out.with_name(out.name + ".made")
     read = [(path.name, path.stat().st_size, path.stat().st_mtime_ns) for path in inputs]
-    key = digest({"what": [str(one) for one in what], "inputs": read, "versions": VERSIONS})
+    versions = [VERSIONS.get(stage) for stage in (what[0], "simulate")]
+    key = digest({"what": [str(one) for one in what], "inputs": read, "versions": versions})
     if out.exists() and note.exists():
         known = json.loads(note.read_text())
         if known["key"] == key:
@@ -176,7 +178,7 @@ def hsc(run: Evaluation) -> tuple[dict, dict]:
     values["auroc_baseline"], errors["auroc_baseline"] = baseline(sky, test)
     other = run.folder / "foreign.h5"
     source = Path(foreign.__file__)
-    step(other, [source], FOREIGN, lambda: foreign.write(other, SEED, *FOREIGN))
+    step(other, [source], ["foreign", SEED, *FOREIGN], lambda: foreign.write(other, SEED, *FOREIGN))
     found = metrics_of(
         run.score(other, run.infer(other, weights)),
         {"auroc": "auroc_foreign", "auroc_all": "auroc_foreign_all"},

@@ -141,3 +141,10 @@ def metrics_files():
 def injected_rows():
     """Rows of the injected copies, where the config asks for them."""
     return rows_of(CONFIG.inject.task, "injected") if CONFIG.inject else []
+
+
+def selection_files():
+    """The selection function, where injected signals fill a grid of strength."""
+    if not (CONFIG.inject and CONFIG.inject.grid):
+        return []
+    return [f"{RESULTS}/selection/{CONFIG.inject.task}.parquet"]
