@@ -250,9 +250,8 @@ class LensCosmos:
         """Return theta_e, arcsec, of a velocity dispersion, km/s."""
         from astropy.cosmology import Planck18
 
-        ratio = Planck18.angular_diameter_distance_z1z2(z_lens, z_source) / (
-            Planck18.angular_diameter_distance(z_source)
-        )
+        # Flat: comoving distances are subtracted.
+        ratio = 1 - float(Planck18.comoving_distance(z_lens) / Planck18.comoving_distance(z_source))
         return float(4 * math.pi * (dispersion / 299792.458) ** 2 * ratio * 206264.806)
 
 
