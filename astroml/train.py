@@ -36,8 +36,8 @@ from astroml.survey import Survey
 SWEEP = (1e-6, 1.0, 120)
 """Lowest and highest learning rate of ``find_lr``, and its steps."""
 
-HEADLINES = 4
-"""Metrics that are printed at the end; the card has them all."""
+SHOWN = 10
+"""Metrics of the validation split that are printed at the end; the card holds all."""
 
 FEWEST = {"train": 8, "val": 4}
 """Labelled rows below which a split is refused."""
@@ -101,8 +101,8 @@ def train(
     card = loop.finish()
     card["provenance"] = provenance.stamp("train", settings, store.shards, resume_key=key, **drawn)
     weights.save(Path(out), loop.best, card)
-    first = dict(list(card["metrics"].items())[:HEADLINES])
-    print(f"wrote {out}: epoch {card['best_epoch']}, " + brief(first))
+    told = dict(list(card["metrics"].items())[:SHOWN])
+    print(f"wrote {out}: epoch {card['best_epoch']}, " + brief(told))
     saved.unlink(missing_ok=True)
     if not any(saved.parent.iterdir()):
         saved.parent.rmdir()

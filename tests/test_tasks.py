@@ -39,12 +39,30 @@ def forward(net, bands=3, batch_size=256):
     return Forward(device.start("cpu"), net, Normalisation((2.0,) * bands), batch_size)
 
 
-def told(name, output, store):
-    """Return the network's output as rows take it, calibrated on a store's labels."""
+def network_output(name, store, n, net):
+    """Return what a task's ``rows`` is given, but for the calibration."""
+    output = gather(forward(net).over(store, np.arange(n)))
+    return output | {"options": tasks.load(name).Options()}
+
+
+def calibration(name, output, store):
     task = tasks.load(name)
-    output = output | {"options": task.Options()}
-    fit = task.calibrate(output, task.targets(store.objects)[0])
-    return output | {"calibration": fit}
+    return task.calibrate(output, task.targets(store.objects)[0])
+
+
+def assert_rows_match_columns(name, rows, store):
+    columns = tasks.load(name).COLUMNS
+    # A task may add bits to the flags that the store has.
+    assert set(rows) - {"object_id", "ra", "dec", "flags"} == {column.name for column in columns}
+    for column in columns:
+        assert len(rows[column.name]) == len(rows["object_id"])
+        if column.dtype != "str":
+            assert rows[column.name].dtype == column.dtype
+        if column.length:
+            length = getattr(tasks.load(name).Options(), column.length)
+            assert rows[column.name].shape == (len(rows["object_id"]), length)
+    if "flags" in rows:
+        assert rows["flags"].dtype == store.objects["flags"].dtype
 
 
 @every_task
@@ -103,15 +121,10 @@ def test_same_seed_same_loss(name, tmp_path):
 @every_task
 def test_rows_match_the_columns(name, tmp_path):
     store, _ = ready(name, tmp_path)
-    output = gather(forward(built(name)).over(store, np.arange(24)))
-    rows = tasks.load(name).rows(told(name, output, store), store.objects)
-    assert set(rows) - {"object_id", "ra", "dec", "flags"} == {
-        c.name for c in tasks.load(name).COLUMNS
-    }
-    for column in tasks.load(name).COLUMNS:
-        assert len(rows[column.name]) == len(rows["object_id"])
-        if column.dtype != "str":
-            assert rows[column.name].dtype == column.dtype
+    output = network_output(name, store, 24, built(name))
+    output["calibration"] = calibration(name, output, store)
+    rows = tasks.load(name).rows(output, store.objects)
+    assert_rows_match_columns(name, rows, store)
     assert np.isin(rows["object_id"], store.objects["object_id"]).all()
 
 
@@ -132,13 +145,11 @@ def test_nothing_in_gives_nothing_out(name, tmp_path):
     full, _ = ready(name, tmp_path)
     empty = open_store(toy_store(tmp_path / "empty.h5", name, 0))
     net = built(name)
-    output = gather(forward(net).over(empty, np.arange(0)))
-    fitted = told(name, gather(forward(net).over(full, np.arange(24))), full)
-    rows = tasks.load(name).rows(fitted | output, empty.objects)
-    for column in tasks.load(name).COLUMNS:
-        assert len(rows[column.name]) == 0
-        if column.dtype != "str":
-            assert rows[column.name].dtype == column.dtype
+    fit = calibration(name, network_output(name, full, 24, net), full)
+    output = network_output(name, empty, 0, net) | {"calibration": fit}
+    rows = tasks.load(name).rows(output, empty.objects)
+    assert len(rows["object_id"]) == 0
+    assert_rows_match_columns(name, rows, empty)
 
 
 @every_task
@@ -162,7 +173,7 @@ def test_learns_its_toy_sky_and_ships_what_it_learnt(name, tmp_path):
     rows = {key: np.array(values)[test] for key, values in rows.items()}
     truth = {key: values[test] for key, values in objects.items()}
     value, error = tasks.load(name).score(truth, rows, bootstrap=20)[floor["metric"]]
-    assert value >= floor["least"]
+    assert value <= floor["most"] if "most" in floor else value >= floor["least"]
     assert np.isfinite(error)
 
     broken = toy_store(tmp_path / "broken.h5", name, 24, change=spoil)
