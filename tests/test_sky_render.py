@@ -266,6 +266,21 @@ def test_smooth_galaxies_are_painted_on_pixels_as_on_cells():
     np.testing.assert_allclose(ours, fine, atol=5e-4 * fine.max())
 
 
+@pytest.mark.parametrize("pixels", [16, 17])
+def test_pixels_are_sums_of_blurred_cells(pixels):
+    """Even where pixels undersample: against blurring every cell and summing afterwards."""
+    from astroml.sky.psf import moffat_transform
+
+    cells, scale = FINE * pixels, 0.1
+    canvas = torch.rand(2, 1, cells, cells, generator=torch.Generator().manual_seed(3))
+    seeing = torch.tensor([[0.15], [0.3]]), torch.tensor([0.8, 0.9]), torch.tensor([0.5, 2.0])
+    k = torch.fft.fftfreq(cells, scale)
+    blur = moffat_transform(*seeing, 3.0, k, k)
+    whole = torch.fft.ifft2(torch.fft.fft2(canvas) * blur).real
+    expected = torch.nn.functional.avg_pool2d(whole, FINE) * FINE**2
+    torch.testing.assert_close(convolve(canvas, *seeing, 3.0, scale), expected, rtol=0, atol=2e-3)
+
+
 def test_folding_matters_only_where_pixels_undersample():
     from astroml.sky.psf import blurred, transfer, undersampled
 
