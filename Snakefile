@@ -18,6 +18,8 @@ include: "workflow/rules/ingest.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/inject.smk"
 include: "workflow/rules/infer.smk"
+include: "workflow/rules/selection.smk"
+include: "workflow/rules/explain.smk"
 include: "workflow/rules/score.smk"
 include: "workflow/rules/catalog.smk"
 include: "workflow/rules/report.smk"
@@ -29,4 +31,5 @@ rule all:
         expand(f"{CATALOGS}/{{task}}.{{kind}}", task=TASKS, kind=["parquet", "fits"]),
         expand(f"{CATALOGS}/{{file}}", file=EXPORTS),
         metrics_files(),
+        selection_files(),
         f"{RESULTS}/report.html",

@@ -148,6 +148,13 @@ def train(
     options: OptionsText = None,
     device: Device = "auto",
     work: Annotated[Path | None, typer.Option(help="Folder of the checkpoint.")] = None,
+    sky: Annotated[
+        str | None, typer.Option(help="The task's sky, for fresh objects: '{key: value}'.")
+    ] = None,
+    survey: Annotated[
+        str | None, typer.Option(help="Survey that fresh objects are seen by: name or YAML file.")
+    ] = None,
+    member: Annotated[int, typer.Option(help="Number of the network in an ensemble.", min=0)] = 0,
     find_lr: Annotated[
         bool, typer.Option("--find-lr", help="Draw loss against learning rate to OUT, then stop.")
     ] = False,
@@ -155,29 +162,59 @@ def train(
     """Train a task's network on the train split; keep the epoch that is best on validation."""
     from astroml import config, tasks
     from astroml import train as loop
+    from astroml.survey import load_survey
 
     settings = config.options_from(tasks.load(task).Options, options)
+    drawn = {
+        "sky": config.options_from(tasks.load(task).Sky, sky),
+        "survey": load_survey(survey) if survey else None,
+    }
     if find_lr:
-        loop.find_lr(task, settings, store, out, device=device)
+        loop.find_lr(task, settings, store, out, device=device, **drawn)
     else:
-        loop.train(task, settings, store, out, work=work, device=device)
+        loop.train(task, settings, store, out, work=work, device=device, member=member, **drawn)
 
 
 @app.command()
 def infer(
     task: TaskName,
     store: Stores,
-    weights: Annotated[Path, typer.Option(help="Trained weights, .safetensors.")],
+    weights: Annotated[
+        list[Path], typer.Option(help="Trained weights, .safetensors; several are an ensemble.")
+    ],
     out: Out,
     options: OptionsText = None,
+    late: Annotated[
+        str | None,
+        typer.Option(help="Options of the task that training did not read: '{key: value}'."),
+    ] = None,
     device: Device = "auto",
 ) -> None:
     """Score every cutout of a store; write catalog rows as Parquet."""
-    from astroml import config
+    from astroml import config, tasks
     from astroml import infer as scoring
 
     settings = config.options_from(config.Infer, options)
-    scoring.infer(task, store, weights, out, settings, device=device)
+    told = config.options_from(tasks.load(task).Options, late).model_dump(exclude_unset=True)
+    scoring.infer(task, store, weights, out, settings, device=device, late=told)
+
+
+@app.command()
+def explain(
+    task: TaskName,
+    rows: Annotated[list[Path], typer.Option(help="Rows that infer wrote.")],
+    store: Stores,
+    weights: Annotated[
+        list[Path], typer.Option(help="Trained weights, .safetensors; several are an ensemble.")
+    ],
+    out: Out,
+    top: Annotated[int, typer.Option(help="Objects, the highest scores first.", min=1)] = 24,
+    device: Device = "auto",
+) -> None:
+    """Map where in the image the evidence of the best candidates lies; write HDF5."""
+    from astroml import explain as maps
+
+    maps.explain(task, rows, store, weights, out, top=top, device=device)
 
 
 @app.command()
@@ -197,6 +234,34 @@ def inject(
     settings = config.options_from(config.Inject, options)
     population = config.options_from(tasks.load(settings.task).Sky, sky)
     room.inject(store, settings, population, load_survey(survey), out, device=device)
+
+
+@app.command()
+def selection(
+    rows: Annotated[list[Path], typer.Option(help="Rows that infer wrote of an injected store.")],
+    store: Stores,
+    out: Out,
+    task: TaskName = "lens",
+    threshold: Annotated[
+        float | None, typer.Option(help="Signals that score above this are found; default 0.5.")
+    ] = None,
+    fpr: Annotated[
+        float | None,
+        typer.Option(
+            help="Instead: the threshold that this share of the store's negatives passes."
+        ),
+    ] = None,
+    column: Annotated[
+        str, typer.Option(help="Column of the rows that is the score.")
+    ] = "lens_prob",
+    figure: Annotated[Path | None, typer.Option(help="Figure to draw, .png.")] = None,
+) -> None:
+    """Count which injected signals were found: completeness over a grid of their strength."""
+    from astroml import selection as room
+
+    room.selection(
+        task, rows, store, out, figure=figure, threshold=threshold, fpr=fpr, column=column
+    )
 
 
 @app.command()
@@ -237,6 +302,21 @@ def catalog(
     from astroml.catalog import write
 
     write.write_catalog(task, rows, out)
+
+
+@app.command()
+def crossmatch(
+    catalog: Annotated[Path, typer.Argument(help="Table of objects, such as a run's catalog.")],
+    other: Annotated[Path, typer.Argument(help="Table to match it with, such as known lenses.")],
+    radius: Annotated[float, typer.Option(help="Largest separation, arcsec.")] = 2.0,
+    out: Annotated[
+        Path | None, typer.Option(help="What to write: .csv, .ecsv, .fits, .vot, .parquet.")
+    ] = None,
+) -> None:
+    """Match a catalog with another table on the sky; of known lenses, show how they scored."""
+    from astroml.catalog import crossmatch as matching
+
+    matching.crossmatch(catalog, other, radius=radius, out=out)
 
 
 @app.command()

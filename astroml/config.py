@@ -9,12 +9,20 @@ from __future__ import annotations
 
 import difflib
 import json
+from collections.abc import Collection
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+    model_validator,
+)
 
 from astroml.errors import AstromlError
 
@@ -38,10 +46,30 @@ class TrainOptions(Strict):
     patience: int = Field(8, ge=1, description="Epochs without a better validation loss.")
     shift: float = Field(1.0, ge=0, le=8, description="Largest random shift of a cutout, px.")
     seed: int = Field(1, ge=0, description="Seed of weights, order and augmentation.")
+    fresh: int = Field(
+        0,
+        ge=0,
+        description="Objects per epoch drawn for it alone, of the task's simulated sky, beside "
+        "those of the train split; no two epochs see the same. 0: none.",
+    )
+    fresh_only: bool = Field(
+        False,
+        description="Whether the fresh objects are all that is trained on; the train split then "
+        "gives the normalisation alone.",
+    )
+
+    @model_validator(mode="after")
+    def _something_to_train_on(self) -> TrainOptions:
+        if self.fresh_only and not self.fresh:
+            raise ValueError("fresh_only needs fresh objects; set fresh to their number per epoch")
+        return self
 
 
 class TaskOptions(Strict):
     """What every task's options share."""
+
+    AFTERWARDS: ClassVar[tuple[str, ...]] = ("weights",)
+    """Options that training does not read: changing them leaves the weights as they are."""
 
     weights: str | None = Field(
         None, description="Trained weights (.safetensors) to use instead of training."
@@ -128,8 +156,18 @@ class Inject(Strict):
     """Simulated signals added to the run's own real cutouts, scored beside them."""
 
     task: str = Field("lens", description="Task whose signal is added.")
-    copies: int = Field(1, ge=1, description="Injected copies of each cutout.")
+    copies: int = Field(1, ge=1, le=999, description="Injected copies of each cutout.")
     seed: int = Field(1, ge=0, description="Seed of the injected signals.")
+    pairs: bool = Field(
+        False,
+        description="Whether each host is kept as it is too, as a negative of the same group: a "
+        "store to train on. Hosts that are labelled as positives are left out.",
+    )
+    grid: bool = Field(
+        False,
+        description="Whether the signals fill a grid of their strength evenly, for the selection "
+        "function.",
+    )
 
 
 class Run(Strict):
@@ -284,6 +322,20 @@ def options_from(model: type[BaseModel], text: str | None) -> Any:
     return check(model, data, "--options")
 
 
-def as_json(options: BaseModel) -> str:
-    """Return one line of JSON, keys in the model's order: what rules pass and hashes read."""
-    return json.dumps(options.model_dump(mode="json"), separators=(",", ":"))
+def as_json(options: BaseModel, only: Collection[str] | None = None) -> str:
+    """Return one line of JSON, keys in the model's order: what rules pass and hashes read.
+
+    ``only`` names the keys to keep; without it all are kept.
+    """
+    kept = None if only is None else set(only)
+    return json.dumps(options.model_dump(mode="json", include=kept), separators=(",", ":"))
+
+
+def split_options(options: TaskOptions) -> tuple[set[str], set[str]]:
+    """Return the names of a task's options that training reads, and of those that rows do.
+
+    What says which weights there are, ``weights`` and ``members``, is read by neither.
+    """
+    files = {"weights", "members"}
+    known, late = set(type(options).model_fields), set(options.AFTERWARDS)
+    return known - late - files, late - files

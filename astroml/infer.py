@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 
 from astroml import tasks
 from astroml.config import Infer, TaskOptions
-from astroml.nets import weights as trained
-from astroml.nets.device import place, start
-from astroml.nets.forward import Forward, gather
+from astroml.nets.device import start
+from astroml.nets.forward import gather
+from astroml.nets.members import Member, load_members
 from astroml.progress import Progress
 from astroml.provenance import digest, replacing, stamp
 from astroml.store import FLAGS, Store, open_store, quality_columns
@@ -23,11 +23,12 @@ from astroml.store import FLAGS, Store, open_store, quality_columns
 def infer(
     task: str,
     store_paths: list[Path],
-    weights: Path,
+    weights: Path | list[Path],
     out: Path,
     settings: Infer,
     *,
     device: str = "auto",
+    late: dict | None = None,
 ) -> None:
     """Score every cutout of a store and write the rows as Parquet.
 
@@ -37,42 +38,44 @@ def infer(
         Name of the task.
     store_paths : list of Path
         Store: a folder of shards, or shards.
-    weights : Path
-        What ``train`` wrote.
+    weights : Path or list of Path
+        What ``train`` wrote; several are the networks of an ensemble.
     out : Path
         Parquet file to write: ``object_id``, ``ra``, ``dec``, the task's columns, ``flags``,
         the store's quality columns, ``weights`` and ``input`` (16 hex digits of the hash of the
-        weights file and of the shard).
+        weights file, of several of all their hashes, and of the shard).
     settings : Infer
         Batch size and device.
     device : str
         ``auto``, ``cpu`` or ``cuda``; ``auto`` leaves the choice to ``settings``.
+    late : dict, optional
+        Options of the task that training did not read, in place of those in the weights' card.
     """
     store = open_store(list(store_paths))
-    state, card = trained.load(Path(weights))
-    trained.check(card, weights, task, store.header, store.shards[0].parent)
-    net, normalisation = trained.rebuild(state, card)
+    files = [Path(one) for one in ([weights] if isinstance(weights, str | Path) else weights)]
     fabric = start(settings.device if device == "auto" else device)
-    forward = Forward(fabric, place(fabric, net), normalisation, settings.batch_size)
-    made_by = digest(Path(weights))
-    learnt_from = set(card.get("provenance", {}).get("inputs", {}).values())
+    members = load_members(task, files, store, fabric, settings.batch_size, late or {})
+    hashes = [digest(file) for file in files]
+    made_by = hashes[0] if len(hashes) == 1 else digest(hashes)
     # Only what changes the rows: neither batch size nor device is told.
-    facts = stamp("infer", {}, store.shards, task=task, weights=made_by)
+    facts = stamp("infer", late or {}, store.shards, task=task, weights=made_by)
     columns = tasks.load(task).COLUMNS
     quality = quality_columns(store.objects, store.header.bands)
-    settings_of = tasks.load(task).Options.model_validate(card["options"])
-    schema = schema_of(columns, store.objects["object_id"].dtype, quality, settings_of)
+    id_type = store.objects["object_id"].dtype
+    schema = schema_of(columns, id_type, quality, members[0].options)
     schema = schema.with_metadata({"astroml": json.dumps(facts, sort_keys=True)})
     began, count = time.monotonic(), 0
     with (
-        Progress("infer", len(store)) as progress,
+        Progress("infer", len(store) * len(members)) as progress,
         replacing(out) as part,
         pq.ParquetWriter(part, schema, compression="zstd") as writer,
     ):
         for shard, begin, end in zip(store.shards, store.starts, store.starts[1:]):
-            rows = score_rows(task, store, np.arange(begin, end), forward, card, progress)
-            made_from = digest(shard)
-            if made_from in learnt_from:
+            which, made_from = np.arange(begin, end), digest(shard)
+            parts = [score_rows(task, store, which, member, progress) for member in members]
+            # What is not the task's own is the same in all parts.
+            rows = parts[0] | (tasks.load(task).combine(parts) if len(parts) > 1 else {})
+            if any(made_from in member.learnt_from for member in members):
                 rows["flags"] = rows["flags"] | trained_on(task, store, rows["object_id"])
             rows |= {"weights": made_by, "input": made_from}
             # A row group per shard: the batch size must not show in the file.
@@ -83,7 +86,7 @@ def infer(
 
 
 def score_rows(
-    task: str, store: Store, which: np.ndarray, forward: Forward, card: dict, progress: Progress
+    task: str, store: Store, which: np.ndarray, member: Member, progress: Progress
 ) -> dict[str, np.ndarray]:
     """Return the catalog rows of some rows of a store.
 
@@ -95,10 +98,8 @@ def score_rows(
         The store.
     which : (k,) array of int
         Rows to score.
-    forward : Forward
-        The network.
-    card : dict
-        The weights' card, of which the calibration is used.
+    member : Member
+        The network and its calibration.
     progress : Progress
         Told of every batch.
 
@@ -109,19 +110,15 @@ def score_rows(
         any number of rows.
     """
     parts = []
-    for output in forward.over(store, which):
+    for output in member.forward.over(store, which):
         parts.append(output)
         progress.advance(len(output["no_data"]))
     output = gather(parts)
     empty = output.pop("no_data") | replace_odd(output)
     objects = {name: values[which] for name, values in store.objects.items()}
     objects["flags"] = objects["flags"] | np.where(empty, FLAGS["no_data"], 0)
-    module = tasks.load(task)
-    facts = {
-        "calibration": card["calibration"],
-        "options": module.Options.model_validate(card["options"]),
-    }
-    rows = module.rows(output | facts, objects)
+    facts = {"calibration": member.calibration, "options": member.options}
+    rows = tasks.load(task).rows(output | facts, objects)
     where = rows_of(rows["object_id"], objects["object_id"])
     carried = ("ra", "dec", "flags", *quality_columns(objects, store.header.bands))
     shared = {name: objects[name][where] for name in carried}

@@ -18,10 +18,12 @@ from astroml.errors import AstromlError
 VERSIONS = {
     "simulate": 3,
     "ingest": 3,
-    "train": 1,
+    "train": 2,
     "inject": 2,
-    "infer": 4,
-    "score": 1,
+    "selection": 1,
+    "infer": 5,
+    "explain": 1,
+    "score": 2,
     "catalog": 3,
     "report": 3,
 }

@@ -109,7 +109,8 @@ def join(
             f"{len(strange)} rows belong to no object of the store, such as {strange[0]}; "
             "give the store that the rows were made from"
         )
-    targets, labelled = tasks.load(task).targets(objects)
+    module = tasks.load(task)
+    targets, labelled = module.targets(objects)
     keep = labelled & (True if split == "all" else objects["split"] == split)
     if "flags" in rows:
         usable = (np.asarray(rows["flags"]) & FLAGS["no_data"]) == 0
@@ -119,7 +120,8 @@ def join(
     chosen = keep[place] & usable
     place = place[chosen]
     truth = {name: column[place] for name, column in {**objects, **targets}.items()}
-    for name in targets:
+    optional = getattr(module, "OPTIONAL", ())
+    for name in [name for name in targets if name not in optional]:
         if truth[name].dtype.kind == "f" and np.isnan(truth[name]).any():
             count = int(np.isnan(truth[name]).sum())
             raise AstromlError(f"label {name}: {count} of {len(place)} are NaN; mend the manifest")

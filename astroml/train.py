@@ -1,7 +1,8 @@
 """The one training loop: any task, one optimiser per part, best epoch by validation.
 
-Every epoch draws its order and its views from the seed and its own number, so that a run taken up
-again after a kill goes on as if nothing had happened, and a checkpoint needs no random state.
+Every epoch draws its order and its views from the seed and its own number, and fresh objects come
+from a stream that can begin anywhere, so that a run taken up again after a kill goes on as if
+nothing had happened, and a checkpoint needs no random state.
 """
 
 from __future__ import annotations
@@ -18,20 +19,25 @@ import torch
 from torch import Tensor, nn
 
 from astroml import provenance, tasks
-from astroml.config import TaskOptions, TrainOptions
+from astroml.config import Strict, TaskOptions, TrainOptions
 from astroml.errors import AstromlError
 from astroml.nets import checkpoint, sweep, weights
 from astroml.nets.augment import random_view
 from astroml.nets.average import Average
-from astroml.nets.batches import make_ready, read_batches, to_device
+from astroml.nets.batches import make_ready, read_batches, to_device, woven
 from astroml.nets.device import place, start
 from astroml.nets.forward import Forward, gather
+from astroml.nets.fresh import Fresh
 from astroml.nets.normalise import fit
 from astroml.progress import Progress
 from astroml.store import Store, open_store
+from astroml.survey import Survey
 
 SWEEP = (1e-6, 1.0, 120)
 """Lowest and highest learning rate of ``find_lr``, and its steps."""
+
+SHOWN = 10
+"""Metrics of the validation split that are printed at the end; the card holds all."""
 
 FEWEST = {"train": 8, "val": 4}
 """Labelled rows below which a split is refused."""
@@ -45,6 +51,9 @@ def train(
     *,
     work: Path | None = None,
     device: str = "auto",
+    sky: Strict | None = None,
+    survey: Survey | None = None,
+    member: int = 0,
 ) -> None:
     """Train a task's network and write its weights.
 
@@ -63,13 +72,22 @@ def train(
         are there.
     device : str
         ``auto``, ``cpu`` or ``cuda``.
+    sky : Strict, optional
+        The task's ``Sky``, of which fresh objects are drawn; its defaults.
+    survey : Survey, optional
+        As which survey they are seen; needed where ``train.fresh`` asks for any.
+    member : int
+        Number of the network in an ensemble; another one has other seeds.
     """
+    settings = of_member(settings, member)
     run = settings.train
     store = open_store(list(store_paths))
     rows, targets = choose_rows(task, store, settings)
-    loop = Loop(task, settings, store, rows, targets, device)
+    fresh = Fresh(task, run, store, sky, survey) if run.fresh else None
+    loop = Loop(task, settings, store, rows, targets, device, fresh)
     saved = Path(work or Path(out).with_suffix(".work")) / f"{task}.checkpoint"
-    key = checkpoint.resume_key(task, settings, store)
+    drawn = {"fresh": fresh.facts} if fresh else {}
+    key = checkpoint.resume_key(task, settings, store, **drawn)
     if state := checkpoint.load(saved, key):
         loop.load_state(state)
         print(f"resumed after epoch {len(loop.history)} of {run.epochs}")
@@ -78,10 +96,13 @@ def train(
             line = loop.epoch(progress.advance)
             progress.line(line)
             checkpoint.save(saved, key, loop.state())
+    if fresh:
+        fresh.close()
     card = loop.finish()
-    card["provenance"] = provenance.stamp("train", settings, store.shards, resume_key=key)
+    card["provenance"] = provenance.stamp("train", settings, store.shards, resume_key=key, **drawn)
     weights.save(Path(out), loop.best, card)
-    print(f"wrote {out}: epoch {card['best_epoch']}, " + brief(card["metrics"]))
+    told = dict(list(card["metrics"].items())[:SHOWN])
+    print(f"wrote {out}: epoch {card['best_epoch']}, " + brief(told))
     saved.unlink(missing_ok=True)
     if not any(saved.parent.iterdir()):
         saved.parent.rmdir()
@@ -101,10 +122,12 @@ class Loop:
         rows: dict[str, np.ndarray],
         targets: dict[str, np.ndarray],
         where: str,
+        fresh: Fresh | None = None,
     ):
         self.name, self.settings, self.run = task, settings, settings.train
         self.task, self.net_of = tasks.load(task), tasks.load(task, "net")
-        self.store, self.rows, self.targets = store, rows, targets
+        self.store, self.rows, self.targets, self.fresh = store, rows, targets, fresh
+        self.turns = getattr(self.task, "TURNS", {})
         self.fabric = start(where)
         self.normalisation = fit(store, rows["train"])
         torch.manual_seed(self.run.seed)
@@ -114,13 +137,16 @@ class Loop:
         self.parts = parts_of(net)
         self.optimisers = {part: adamw(params, self.run) for part, params in self.parts.items()}
         self.net, *_ = self.fabric.setup(net, *self.optimisers.values())
-        self.steps = math.ceil(len(rows["train"]) / self.run.batch_size)
+        stored = 0 if self.run.fresh_only else math.ceil(len(rows["train"]) / self.run.batch_size)
+        self.sources = stored, fresh.batches if fresh else 0
+        self.steps = sum(self.sources)
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Tensor] = {}
         self.best_epoch, self.best_loss = 0, math.inf
         size = sum(values.numel() for values in net.parameters())
         counts = ", ".join(f"{len(rows[split])} {split}" for split in rows)
-        print(f"objects: {counts}; network: {size} parameters")
+        drawn = f", {self.run.fresh} fresh per epoch" if fresh else ""
+        print(f"objects: {counts}{drawn}; network: {size} parameters")
 
     def epoch(self, tick: Callable[[], None] = lambda: None) -> str:
         """Train for one epoch, validate the averaged weights, and say how it went."""
@@ -128,14 +154,16 @@ class Loop:
         torch.manual_seed(mix_seed(self.run.seed, number))
         self.net.train()
         totals: dict[str, Tensor] = {}
+        objects = 0
         for step, batch in enumerate(self.views(number), start=number * self.steps):
             factor = schedule(step, self.run.epochs * self.steps, self.run.warmup)
             for part, loss in self.net_of.objectives(self.net, batch):
                 self.descend(part, loss, self.run.lr * factor)
                 totals[part] = totals.get(part, 0.0) + loss.detach() * len(batch["image"])
+            objects += len(batch["image"])
             self.average.update(self.net.module, step)
             tick()
-        losses = {part: float(total) / len(self.rows["train"]) for part, total in totals.items()}
+        losses = {part: float(total) / objects for part, total in totals.items()}
         spent = time.monotonic() - began
         val = self.validate()
         if not math.isfinite(val + sum(losses.values())):
@@ -149,18 +177,27 @@ class Loop:
             self.best = {name: values.detach().cpu().clone() for name, values in state.items()}
         self.history.append({"train_" + part: loss for part, loss in losses.items()})
         self.history[-1] |= {"val": val, "lr": self.run.lr * factor}
-        rate = len(self.rows["train"]) / spent
         return (
-            f"epoch {number + 1}/{self.run.epochs}: {brief(self.history[-1])}, {rate:.0f} objects/s"
+            f"epoch {number + 1}/{self.run.epochs}: {brief(self.history[-1])}, "
+            f"{objects / spent:.0f} objects/s"
         )
 
     def views(self, epoch: int) -> Iterator[dict[str, Tensor]]:
-        """Yield the train split's batches in this epoch's order, each cutout in a new view."""
+        """Yield this epoch's batches in its order, each cutout in a new view.
+
+        Those of the train split and those of the fresh sky take turns.
+        """
         draw = torch.Generator().manual_seed(mix_seed(self.run.seed, epoch, 1))
         order = self.rows["train"][torch.randperm(len(self.rows["train"]), generator=draw).numpy()]
         augment = partial(random_view, shift=self.run.shift, draw=draw)
-        for raw in read_batches(self.store, order, self.run.batch_size, self.targets):
-            yield make_ready(to_device(self.fabric, raw), self.normalisation, augment)
+        stored, fresh = self.sources
+        old = read_batches(
+            self.store, order if stored else order[:0], self.run.batch_size, self.targets
+        )
+        new = self.fresh.over(epoch, self.fabric.device.type) if self.fresh else iter(())
+        for raw in woven(old, stored, new, fresh):
+            ready = to_device(self.fabric, raw)
+            yield make_ready(ready, self.normalisation, augment, self.turns)
 
     def descend(self, part: str, loss: Tensor, lr: float) -> None:
         """Take one step down a part's loss."""
@@ -191,7 +228,10 @@ class Loop:
         """Calibrate and measure the best weights on validation; return their card."""
         net = self.average.net
         net.load_state_dict(self.best)
-        forward = Forward(self.fabric, net, self.normalisation, self.run.batch_size)
+        views = getattr(self.settings, "views", 1)
+        forward = Forward(
+            self.fabric, net, self.normalisation, self.run.batch_size, views, self.turns
+        )
         output = gather(forward.over(self.store, self.rows["val"]))
         truth = {name: values[self.rows["val"]] for name, values in self.targets.items()}
         objects = {name: values[self.rows["val"]] for name, values in self.store.objects.items()}
@@ -239,10 +279,21 @@ class Loop:
         self.best_epoch, self.best_loss = state["best_epoch"], state["best_loss"]
 
 
+def of_member(settings: TaskOptions, member: int) -> TaskOptions:
+    """Return the options of one network of an ensemble: the first has the options' own seed."""
+    if not member:
+        return settings
+    seed = mix_seed(settings.train.seed, member) % 2**31
+    return settings.model_copy(update={"train": settings.train.model_copy(update={"seed": seed})})
+
+
 def choose_rows(
     task: str, store: Store, settings: TaskOptions
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Return the labelled rows of the train and validation splits, and the targets of all rows."""
+    """Return the labelled rows of the train and validation splits, and the targets of all rows.
+
+    With fresh objects alone, the train split gives the normalisation, for which it needs no labels.
+    """
     module, where = tasks.load(task), store.shards[0].parent
     if not len(store):
         raise AstromlError(f"{where}: the store is empty; ingest some objects first")
@@ -254,13 +305,14 @@ def choose_rows(
         )
     rows = {}
     for split, fewest in FEWEST.items():
-        rows[split] = np.flatnonzero(labelled & (store.objects["split"] == split))
+        unseen = settings.train.fresh_only and split == "train"
+        rows[split] = np.flatnonzero((labelled | unseen) & (store.objects["split"] == split))
         if len(rows[split]) < fewest:
             raise AstromlError(
                 f"{where}: {len(rows[split])} labelled rows in split {split}, expected {fewest} or "
                 "more; add objects, or use smaller sky cells (splits: nside)"
             )
-        if hasattr(module, "check"):
+        if hasattr(module, "check") and not unseen:
             labels = {name: values[rows[split]] for name, values in targets.items()}
             module.check(labels, split, settings)
     return rows, targets
@@ -307,20 +359,28 @@ def number(value: float | None) -> float | None:
 
 
 def find_lr(
-    task: str, settings: TaskOptions, store_paths: list[Path], out: Path, *, device: str = "auto"
+    task: str,
+    settings: TaskOptions,
+    store_paths: list[Path],
+    out: Path,
+    *,
+    device: str = "auto",
+    sky: Strict | None = None,
+    survey: Survey | None = None,
 ) -> None:
     """Draw loss against learning rate, raised step by step from 1e-6 to 1, and suggest a rate.
 
     Parameters
     ----------
-    task, settings, store_paths, device
+    task, settings, store_paths, device, sky, survey
         As for ``train``.
     out : Path
         Figure to write, ``.png``.
     """
-    store = open_store(list(store_paths))
+    store, run = open_store(list(store_paths)), settings.train
     rows, targets = choose_rows(task, store, settings)
-    loop = Loop(task, settings, store, rows, targets, device)
+    fresh = Fresh(task, run, store, sky, survey) if run.fresh else None
+    loop = Loop(task, settings, store, rows, targets, device, fresh)
     rates = np.geomspace(*SWEEP)
     losses: list[float] = []
     with Progress("find-lr", len(rates)) as progress:

@@ -22,16 +22,20 @@ from astroml.errors import AstromlError
 from astroml.store import layout
 from astroml.tasks import Column
 
+LEADING = ("lens_prob", "lens_score")
+
 
 def make_rows(n=6, first=100, text=False):
     rng = np.random.default_rng(first)
     ids = np.arange(first, first + n)
+    others = [column for column in tasks.load("lens").COLUMNS if column.name not in LEADING]
     return {
         "object_id": pa.array([f"J{one}+05" for one in ids] if text else ids),
         "ra": pa.array(rng.uniform(0, 360, n)),
         "dec": pa.array(rng.uniform(-90, 90, n)),
         "lens_prob": pa.array(rng.uniform(size=n).astype(np.float32)),
         "lens_score": pa.array(rng.normal(size=n).astype(np.float32)),
+        **{column.name: pa.array(rng.normal(size=n).astype(column.dtype)) for column in others},
         "flags": pa.array(np.zeros(n, np.int32)),
         "weights": pa.array(["abc123"] * n, pa.string()),
         "input": pa.array(["def456"] * n, pa.string()),

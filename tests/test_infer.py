@@ -16,6 +16,17 @@ from astroml.nets.normalise import Normalisation
 from astroml.provenance import digest, stamp
 from astroml.rows import read_rows
 from astroml.store import FLAGS, MASK, open_store
+from astroml.tasks.lens import COLUMNS
+from astroml.tasks.lens.parameters import PARAMETERS
+
+CALIBRATION = {
+    "slope": 1.5,
+    "offset": -0.1,
+    "artefact_slope": 1.0,
+    "artefact_offset": -3.0,
+    "sigma": dict.fromkeys(PARAMETERS, 1.0),
+    "roc": {"threshold": [-1.0, 0.0], "tpr": [0.9, 0.5], "fpr": [0.1, 0.01]},
+}
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +44,7 @@ def made(tmp_path_factory):
         settings,
         header,
         normalisation=weights.normalisation_facts(Normalisation((2.0,) * 3)),
-        calibration={"slope": 1.5, "offset": -0.1},
+        calibration=CALIBRATION,
     )
     weights.save(folder / "lens.safetensors", net.state_dict(), card)
     return folder
@@ -49,13 +60,12 @@ def score(made, out, store=None, batch_size=256):
 def test_rows_are_typed_and_in_the_order_of_the_store(made, tmp_path):
     table = score(made, tmp_path / "rows.parquet")
     store = open_store(made / "store")
-    assert table.schema.names == [
-        *("object_id", "ra", "dec", "lens_prob", "lens_score", "flags", "weights", "input")
-    ]
+    own = [column.name for column in COLUMNS]
+    assert table.schema.names == [*("object_id", "ra", "dec", *own, "flags", "weights", "input")]
     for name in ("object_id", "ra", "dec", "flags"):
         assert np.array_equal(table[name].to_numpy(), store.objects[name])
     assert [field.type for field in table.schema] == [
-        *(pa.int64(), pa.float64(), pa.float64(), pa.float32(), pa.float32()),
+        *(pa.int64(), pa.float64(), pa.float64(), *[pa.float32()] * len(own)),
         *(pa.int32(), pa.string(), pa.string()),
     ]
     assert set(table["weights"].to_pylist()) == {digest(made / "lens.safetensors")}
@@ -179,7 +189,7 @@ def test_photometry_of_the_store_travels_along(made, tmp_path):
 
     path = toy_store(tmp_path / "0.h5", n=45, change=change)
     table = score(made, tmp_path / "rows.parquet", [path])
-    assert table.column_names[6:-2] == names
+    assert table.column_names[-2 - len(names) : -2] == names
     assert table["flux_err_g"].to_pylist() == list(range(300, 345))
     assert table.schema.field("flux_r").type == pa.float32()
     assert np.isnan(table["flux_r"].to_numpy()[3])
@@ -207,3 +217,84 @@ def test_store_that_does_not_fit_leaves_nothing_behind(made, tmp_path):
     with pytest.raises(AstromlError, match="trained on other pixels"):
         score(made, tmp_path / "rows.parquet", [store])
     assert [file.name for file in tmp_path.iterdir()] == ["0.h5"]
+
+
+# Ensembles and options that training did not read
+
+
+@pytest.fixture(scope="module")
+def ensemble(made, tmp_path_factory):
+    """Three networks of other seeds and calibrations."""
+    folder = tmp_path_factory.mktemp("ensemble")
+    _, card = weights.load(made / "lens.safetensors")
+    files = []
+    for seed in range(3):
+        torch.manual_seed(seed)
+        settings = tasks.load("lens").Options(width=8)
+        net = tasks.load("lens", "net").build(settings, tuple(card["bands"]), card["size"])
+        files.append(folder / f"lens.{seed}.safetensors")
+        fit = CALIBRATION | {"slope": 1.0 + seed}
+        weights.save(files[-1], net.state_dict(), card | {"calibration": fit})
+    return files
+
+
+def rows_by(files, store, out, **how):
+    infer.infer("lens", [store], files, out, how.pop("settings", Infer()), device="cpu", **how)
+    return pq.read_table(out)
+
+
+def test_several_weights_are_merged_by_the_task(made, ensemble, tmp_path):
+    store = made / "store"
+    together = rows_by(ensemble, store, tmp_path / "all.parquet")
+    alone = [rows_by(file, store, tmp_path / "one.parquet") for file in ensemble]
+    score_of = np.stack([one["lens_score"].to_numpy() for one in alone])
+    prob_of = np.stack([one["lens_prob"].to_numpy() for one in alone])
+    np.testing.assert_allclose(together["lens_score"], score_of.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(together["lens_prob"], prob_of.mean(0), rtol=1e-5)
+    np.testing.assert_allclose(together["lens_prob_spread"], prob_of.std(0), atol=1e-6)
+    assert (together["lens_prob_spread"].to_numpy() > 0).all()
+    assert not alone[0]["lens_prob_spread"].to_numpy().any()
+    assert together.column_names == alone[0].column_names
+    assert together["object_id"].equals(alone[0]["object_id"])
+    hashes = {one["weights"][0].as_py() for one in (*alone, together)}
+    assert len(hashes) == 4
+
+
+def test_batch_size_changes_no_byte_of_an_ensemble(made, ensemble, tmp_path):
+    for size in (3, 64):
+        rows_by(
+            ensemble, made / "store", tmp_path / f"{size}.parquet", settings=Infer(batch_size=size)
+        )
+    assert (tmp_path / "3.parquet").read_bytes() == (tmp_path / "64.parquet").read_bytes()
+
+
+def test_a_row_is_flagged_if_any_member_was_trained_on_it(made, ensemble, tmp_path):
+    store = open_store(made / "store")
+    state, card = weights.load(ensemble[1])
+    card["provenance"] = stamp("train", {}, store.shards)
+    weights.save(tmp_path / "seen.safetensors", state, card)
+    files = [ensemble[0], tmp_path / "seen.safetensors"]
+    flags = rows_by(files, made / "store", tmp_path / "rows.parquet")["flags"].to_numpy()
+    assert np.array_equal(flags & FLAGS["trained"] > 0, store.objects["split"] != "test")
+
+
+def test_ensembles_that_make_no_sense_are_refused(made, ensemble, tmp_path, monkeypatch):
+    out = tmp_path / "rows.parquet"
+    with pytest.raises(AstromlError, match="same weights are given twice"):
+        rows_by([ensemble[0], ensemble[0]], made / "store", out)
+    with pytest.raises(AstromlError, match="no weights given"):
+        rows_by([], made / "store", out)
+    monkeypatch.delattr(tasks.load("lens"), "combine")
+    with pytest.raises(AstromlError, match="cannot merge the rows of several networks; name one"):
+        rows_by(ensemble, made / "store", out)
+    assert not out.exists()
+
+
+def test_prevalence_needs_no_new_training(made, ensemble, tmp_path):
+    store, plain = made / "store", tmp_path / "a.parquet"
+    rare = rows_by(ensemble[0], store, plain)
+    common = rows_by(ensemble[0], store, tmp_path / "b.parquet", late={"prevalence": 0.1})
+    assert (common["purity"].to_numpy() > rare["purity"].to_numpy()).all()
+    assert common["lens_prob"].equals(rare["lens_prob"])
+    with pytest.raises(AstromlError, match="options: unknown key 'prevalance'"):
+        rows_by(ensemble[0], store, plain, late={"prevalance": 0.1})

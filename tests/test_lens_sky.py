@@ -146,3 +146,36 @@ def test_one_thread_or_two_draw_the_same(survey):
     two = batches(survey, 1)[0]
     torch.set_num_threads(1)
     assert torch.equal(two["image"], batches(survey, 1)[0]["image"])
+
+
+def test_foreign_mocks_are_foreign_and_labelled(tmp_path, monkeypatch):
+    """A few of each, by code that shares nothing with the simulated sky."""
+    import ast
+    import sys
+    from pathlib import Path
+
+    from astroml import store
+
+    source = Path("tests/science/foreign.py")
+    imported = [
+        name
+        for node in ast.walk(ast.parse(source.read_text()))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in [getattr(node, "module", None), *(one.name for one in node.names)]
+    ]
+    assert not [name for name in imported if name and ("sky" in name or name == "torch")]
+    monkeypatch.syspath_prepend(str(source.parent))
+    foreign = __import__("foreign")
+    foreign.write(tmp_path / "0.h5", lenses=3, negatives=6)
+    sys.modules.pop("foreign")
+    kept = store.open_store(tmp_path / "0.h5")
+    objects, planes = kept.objects, kept.read(np.arange(9))
+    assert objects["is_lens"].tolist() == [1] * 3 + [0] * 6
+    assert kept.header.bands == ("g", "r", "i")
+    assert (objects["arc_snr"][:3] > 12).all()
+    assert (objects["theta_e"][:3] > 0.5).all()
+    assert (objects["theta_e"][3:] == 0).all()
+    corner = planes["image"][..., :8, :8] / planes["sigma"][..., None, None]
+    assert 0.9 < np.median(corner.std((2, 3))) < 1.5
+    middle = planes["image"][..., 28:36, 28:36].sum((2, 3))
+    assert (middle / (8 * planes["sigma"]) > 5).all()

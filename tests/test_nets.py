@@ -1,4 +1,6 @@
+import itertools
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -8,10 +10,11 @@ from toy import toy_store
 
 from astroml import tasks
 from astroml.errors import AstromlError
-from astroml.nets import checkpoint, device, sweep, weights
+from astroml.nets import augment, checkpoint, device, sweep, weights
 from astroml.nets.augment import random_view, view
 from astroml.nets.average import Average
-from astroml.nets.batches import make_ready, read_batches
+from astroml.nets.backbones import backbone
+from astroml.nets.batches import ahead, make_ready, read_batches, to_device, woven
 from astroml.nets.blocks import SmallResNet, group_norm
 from astroml.nets.contrast import RadialContrast, colour_contrast
 from astroml.nets.forward import Forward, gather
@@ -172,7 +175,7 @@ def test_no_shift_invents_flux_at_the_rim():
 def test_shift_leaves_the_noise_as_it_was():
     noise = torch.randn(200, 1, 32, 32, generator=torch.Generator().manual_seed(1))
     draw = torch.Generator().manual_seed(2)
-    moved, _ = random_view(noise, torch.ones_like(noise).bool(), 1.0, draw)
+    moved, *_ = random_view(noise, torch.ones_like(noise).bool(), 1.0, draw)
     assert 0.85 < moved[..., 4:-4, 4:-4].std() < 1.02
 
 
@@ -423,3 +426,167 @@ def test_round_host_leaves_no_radial_contrast():
     assert not left[0, 0, 16, 10:20].any()
     assert left.abs().max() < 0.4
     assert not contrast.state_dict()
+
+
+# What turns with the image
+
+
+def coins(code, n=1):
+    return torch.tensor([augment.COINS[code]]).expand(n, 3)
+
+
+@pytest.mark.parametrize("code", range(8))
+def test_a_turned_lens_is_the_lens_of_turned_parameters(code):
+    from astroml.sky.render import draw_light
+    from astroml.survey import load_survey
+    from astroml.tasks.lens import Sky, sky
+
+    survey, n, size = load_survey("hsc", ["g"]), 4, 48
+    columns = sky.population(Sky(objects=n, lens_fraction=1, theta_e=(0.8, 1.8)), survey, 5)
+    plain = draw_light(columns, survey, size, np.arange(n))["arcs"]
+
+    # Every angle and place of what is lensed and blurred, as labels have them.
+    values, angles = {}, ("lens_phi", "source_phi", "psf_phi")
+    for name in angles:
+        values |= {
+            f"{name}_1": torch.tensor(np.cos(2 * columns[name])),
+            f"{name}_2": torch.tensor(np.sin(2 * columns[name])),
+        }
+    names = ("lens_shear_1", "lens_shear_2", "lens_x", "lens_y", "source_x", "source_y")
+    values |= {name: torch.tensor(columns[name]) for name in names}
+    turns = {
+        "vector": [("source_x", "source_y"), ("lens_x", "lens_y")],
+        "spin2": [
+            ("lens_shear_1", "lens_shear_2"),
+            *((f"{name}_1", f"{name}_2") for name in angles),
+        ],
+    }
+    turned = {k: v.numpy() for k, v in augment.turn(values, coins(code, n), turns).items()}
+    moved = columns | {name: turned[name] for name in names}
+    for name in angles:
+        moved[name] = 0.5 * np.arctan2(turned[f"{name}_2"], turned[f"{name}_1"])
+    again = draw_light(moved, survey, size, np.arange(n))["arcs"]
+
+    image, _ = view(plain, plain > -1, coins(code, n), torch.zeros(n, 2))
+    peak = plain.amax((1, 2, 3), keepdim=True)
+    assert ((image - again).abs() / peak).max() < 0.02
+    exact = augment.turn_image(plain, augment.COINS[code])
+    assert ((image - exact).abs() / peak).max() < 1e-3
+
+
+@pytest.mark.parametrize("code", range(8))
+def test_a_turn_is_undone(code):
+    values = {name: torch.randn(5) for name in "xyabuvo"}
+    turns = {"vector": [("x", "y")], "spin2": [("a", "b")], "swapped": [("u", "v")]}
+    turned = augment.turn(values, coins(code, 5), turns)
+    back = augment.turn(turned, torch.tensor(augment.undo(augment.COINS[code])), turns)
+    assert all(torch.equal(back[name], values[name]) for name in values)
+    assert torch.equal(turned["o"], values["o"])
+    image = torch.randn(2, 3, 8, 8)
+    there = augment.turn_image(image, augment.COINS[code])
+    assert torch.equal(augment.turn_image(there, augment.undo(augment.COINS[code])), image)
+    assert torch.equal(there, image) == (code == 0)
+
+
+def test_labels_turn_with_the_batch_and_others_stay(tmp_path):
+    store = open_store(toy_store(tmp_path / "0.h5", n=64))
+    lens = tasks.load("lens")
+    targets, _ = lens.targets(store.objects)
+    (raw,) = read_batches(store, np.arange(64), 64, targets)
+    raw = {name: torch.from_numpy(values) for name, values in raw.items()}
+    augmented = partial(random_view, shift=0.0, draw=torch.Generator().manual_seed(1))
+    batch = make_ready(raw, Normalisation((2.0,) * 3), augmented, lens.TURNS)
+    assert torch.equal(batch["theta_e"], raw["theta_e"])
+    # The toy's arc is brighter on the side of the source: the image says where it is now.
+    where = batch["is_lens"] > 0
+    light = torch.sinh(batch["image"]).mean(1)
+    at = torch.arange(32) - 15.5
+    y, x = torch.meshgrid(at, at, indexing="ij")
+    place = torch.stack([(light * axis).sum((1, 2)) for axis in (x, y)], 1)
+    place = place / place.norm(dim=1, keepdim=True)
+    source = torch.stack([batch["source_x"], batch["source_y"]], 1)
+    agreement = (place * source).sum(1)[where] / 0.4
+    assert agreement.median() > 0.9
+    before = torch.stack([raw["source_x"], raw["source_y"]], 1)
+    assert ((place * before).sum(1)[where] / 0.4).median() < 0.5
+
+
+def test_eight_views_do_not_care_how_an_image_lies(tmp_path):
+    lens = tasks.load("lens")
+    settings = lens.Options(width=8)
+    net = tasks.load("lens", "net").build(settings, ("g", "r", "z"), 32)
+
+    def told(code, views):
+        def change(block):
+            image = augment.turn_image(torch.from_numpy(block["image"]), augment.COINS[code])
+            block["image"] = np.ascontiguousarray(image.numpy())
+
+        store = open_store(toy_store(tmp_path / f"{code}.h5", n=20, change=change))
+        scale = Normalisation((2.0,) * 3)
+        forward = Forward(device.start("cpu"), net, scale, 8, views, lens.TURNS)
+        output = gather(forward.over(store, np.arange(20)))
+        return {name: torch.from_numpy(values) for name, values in output.items()}
+
+    once, plain = told(0, 1), told(0, 8)
+    for code in (1, 4, 6):
+        turned = told(code, 8)
+        expected = augment.turn(plain, coins(code, 20), lens.TURNS)
+        for name, values in turned.items():
+            torch.testing.assert_close(values, expected[name], rtol=1e-4, atol=1e-5)
+        assert not torch.allclose(told(code, 1)["lens_logit"], once["lens_logit"], atol=1e-4)
+
+
+# Backbones
+
+
+@pytest.mark.parametrize("name", ["small", "resnet18", "resnet34", "resnet50"])
+@pytest.mark.parametrize("bands", [1, 9])
+def test_backbones_take_any_bands_and_do_not_mix_the_batch(name, bands):
+    trunk = backbone(name, bands, 8, 1).train()
+    image = torch.randn(2, bands, 32, 32)
+    features = trunk(image)
+    assert features.shape == (2, trunk.features)
+    assert trunk.maps(image).shape[1] == trunk.planes
+    other = torch.cat([image[:1], 100 * torch.randn(1, bands, 32, 32)])
+    torch.testing.assert_close(trunk(other)[0], features[0], rtol=1e-4, atol=1e-4)
+    assert not any(isinstance(part, nn.BatchNorm2d) for part in trunk.modules())
+
+
+# Batches from elsewhere
+
+
+def test_ahead_passes_everything_on_in_order_and_its_faults():
+    assert list(ahead(iter(range(7)))) == list(range(7))
+    endless = ahead(itertools.count())
+    assert [next(endless) for _ in range(3)] == [0, 1, 2]
+    endless.close()
+
+    def broken():
+        yield 1
+        raise ValueError("no more")
+
+    with pytest.raises(ValueError, match="no more"):
+        list(ahead(broken()))
+
+
+@pytest.mark.parametrize(("one", "two"), [(3, 0), (0, 3), (5, 5), (7, 2), (1, 9)])
+def test_woven_takes_all_of_both_evenly(one, two):
+    mixed = list(woven(iter(range(one)), one, iter(range(100, 100 + two)), two))
+    assert [at for at in mixed if at < 100] == list(range(one))
+    assert [at for at in mixed if at >= 100] == list(range(100, 100 + two))
+    share = np.cumsum([at >= 100 for at in mixed]) - two / (one + two) * np.arange(
+        1, 1 + len(mixed)
+    )
+    assert np.abs(share).max() < 1
+
+
+def test_names_are_no_numbers(tmp_path):
+    batch = {"a": np.ones(3), "kind": np.array(["x", "y", "z"]), "b": torch.ones(3)}
+    assert set(to_device(device.start("cpu"), batch)) == {"a", "b"}
+
+
+def test_weights_of_another_architecture_are_refused(shipped):
+    state, card = weights.load(shipped[0])
+    state = {name: values for name, values in state.items() if not name.startswith("head")}
+    with pytest.raises(AstromlError, match="built otherwise now; train anew"):
+        weights.rebuild(state, card)

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 from pages import build
 
-from astroml import config, score
+from astroml import config, score, tasks
 from astroml.catalog.write import write_catalog
 from astroml.errors import AstromlError
 from astroml.report import figures, gallery, metrics, mosaic, page, terminal
@@ -71,7 +71,10 @@ def write_rows(path, store, lens, seed=0):
     logit = rng.normal(size=len(lens)) * 1.5 + np.where(lens, 2.0, -2.0)
     rows = {name: objects[name] for name in ("object_id", "ra", "dec")}
     rows["lens_prob"] = (1 / (1 + np.exp(-logit))).astype(np.float32)
-    rows |= {"lens_score": logit.astype(np.float32), "flags": objects["flags"]}
+    rows |= {"lens_score": logit.astype(np.float32)}
+    for column in tasks.load("lens").COLUMNS:
+        rows.setdefault(column.name, rng.normal(size=len(lens)).astype(column.dtype))
+    rows["flags"] = objects["flags"]
     rows |= {"weights": ["0123456789abcdef"] * len(lens), "input": ["fedcba9876543210"] * len(lens)}
     path.parent.mkdir(parents=True, exist_ok=True)
     pq.write_table(pa.table(rows), path)

@@ -157,7 +157,7 @@ LENS = {
 SOURCE = {"x": 0.21, "y": 0.12, "q": 0.65, "phi": 1.2, "n_sersic": 1.3, "r_e": 0.22}
 
 
-def lenstronomy_arc(pixel, size):
+def lenstronomy_arc(pixel, size, source=SOURCE):
     from lenstronomy.Data.imaging_data import ImageData
     from lenstronomy.Data.psf import PSF
     from lenstronomy.ImSim.image_model import ImageModel
@@ -187,36 +187,113 @@ def lenstronomy_arc(pixel, size):
     mass = {"theta_E": LENS["theta_e"], "center_x": LENS["x"], "center_y": LENS["y"]}
     tide = {"gamma1": LENS["shear_1"], "gamma2": LENS["shear_2"]}
     tide |= {"ra_0": LENS["x"], "dec_0": LENS["y"]}
-    q = torch.tensor(SOURCE["q"])
+    q = torch.tensor(source["q"])
     light = {
         "amp": float(
-            profiles.sersic_amplitude(*map(torch.tensor, (SOURCE["n_sersic"], SOURCE["r_e"])), q)
+            profiles.sersic_amplitude(*map(torch.tensor, (source["n_sersic"], source["r_e"])), q)
         ),
-        "R_sersic": SOURCE["r_e"] * math.sqrt(SOURCE["q"]),
-        "n_sersic": SOURCE["n_sersic"],
-        "center_x": SOURCE["x"],
-        "center_y": SOURCE["y"],
+        "R_sersic": source["r_e"] * math.sqrt(source["q"]),
+        "n_sersic": source["n_sersic"],
+        "center_x": source["x"],
+        "center_y": source["y"],
     }
-    light |= ellipticity(SOURCE["q"], SOURCE["phi"])
+    light |= ellipticity(source["q"], source["phi"])
     mass |= ellipticity(LENS["q"], LENS["phi"])
     return model.image([mass, tide], [light])
 
 
-def test_arcs_agree_with_lenstronomy():
-    pixel, size = 0.262, 48
+def own_arc(pixel, size, source):
+    """Paint the image of a source, of flux 1 before lensing, and sum it into pixels."""
     canvas = torch.zeros(1, 1, FINE * size, FINE * size)
     lens, source = (
-        {name: torch.tensor([value]) for name, value in one.items()} for one in (LENS, SOURCE)
+        {name: torch.tensor([value]) for name, value in one.items()} for one in (LENS, source)
     )
     paint_arcs(
         canvas, lens, source, torch.zeros(1, dtype=torch.long), torch.ones(1, 1), pixel / FINE
     )
-    ours = (torch.nn.functional.avg_pool2d(canvas, FINE)[0, 0] * FINE**2).double().numpy()
-    theirs = lenstronomy_arc(pixel, size)
-    assert ours.sum() == pytest.approx(theirs.sum(), rel=0.003)
-    # Stated tolerance: summed over pixels, half a percent of the arc's light; 2% of its peak.
-    assert np.abs(ours - theirs).sum() < 0.005 * theirs.sum()
+    return (torch.nn.functional.avg_pool2d(canvas, FINE)[0, 0] * FINE**2).double().numpy()
+
+
+# Smallest and flattest, and largest and steepest, of the sources that are drawn.
+SMALL = SOURCE | {"q": 0.4, "r_e": 0.1, "n_sersic": 1.0}
+LARGE = SOURCE | {"r_e": 0.4, "n_sersic": 2.0}
+
+
+@pytest.mark.parametrize("source", [SOURCE, SMALL, LARGE], ids=["middling", "small", "large"])
+@pytest.mark.parametrize("pixel", [0.168, 0.262, 0.396])
+def test_arcs_agree_with_lenstronomy(source, pixel):
+    size = round(12.6 / pixel)
+    ours, theirs = own_arc(pixel, size, source), lenstronomy_arc(pixel, size, source)
+    assert ours.sum() == pytest.approx(theirs.sum(), rel=0.005)
+    # Stated tolerance: summed over pixels, one percent of the arc's light; 2% of its peak.
+    assert np.abs(ours - theirs).sum() < 0.01 * theirs.sum()
     assert np.abs(ours - theirs).max() < 0.02 * theirs.max()
+
+
+def test_no_image_falls_between_the_rays():
+    """Images smaller than a pixel, wherever they lie: none is lost."""
+    gaps = []
+    for step in np.linspace(0, 0.396, 7):
+        source = SMALL | {"x": 0.5 + step, "y": 0.3, "phi": 1.1}
+        whole, coarse = own_arc(0.1, 120, source).sum(), own_arc(0.396, 31, source).sum()
+        gaps.append(coarse / whole - 1)
+    assert np.abs(gaps).max() < 0.05
+
+
+def test_bessel_function_is_scipys():
+    from scipy.special import i0
+
+    for top in (4.0, 9.0):
+        x = torch.linspace(0, top, 500)
+        np.testing.assert_allclose(profiles.bessel_i0(x).numpy(), i0(x.numpy()), rtol=3e-6)
+
+
+def test_smooth_galaxies_are_painted_on_pixels_as_on_cells():
+    """Beyond the window around the centre, cells and pixels tell the same."""
+    from astroml.sky import paint as room
+
+    rows = [
+        {"n_sersic": n, "q": q, "r_e": 2.0, "phi": 0.4, "x": 0.3} for n, q in ((1, 0.4), (4, 0.8))
+    ]
+    ours = draw(rows, 0.168, 0.6)
+    keep = room.SMOOTH
+    try:
+        room.SMOOTH = 2.0
+        fine = draw(rows, 0.168, 0.6)
+    finally:
+        room.SMOOTH = keep
+    assert not np.array_equal(ours, fine)
+    np.testing.assert_allclose(ours, fine, atol=5e-4 * fine.max())
+
+
+@pytest.mark.parametrize("pixels", [16, 17])
+def test_pixels_are_sums_of_blurred_cells(pixels):
+    """Even where pixels undersample: against blurring every cell and summing afterwards."""
+    from astroml.sky.psf import moffat_transform
+
+    cells, scale = FINE * pixels, 0.1
+    canvas = torch.rand(2, 1, cells, cells, generator=torch.Generator().manual_seed(3))
+    seeing = torch.tensor([[0.15], [0.3]]), torch.tensor([0.8, 0.9]), torch.tensor([0.5, 2.0])
+    k = torch.fft.fftfreq(cells, scale)
+    blur = moffat_transform(*seeing, 3.0, k, k)
+    whole = torch.fft.ifft2(torch.fft.fft2(canvas) * blur).real
+    expected = torch.nn.functional.avg_pool2d(whole, FINE) * FINE**2
+    torch.testing.assert_close(convolve(canvas, *seeing, 3.0, scale), expected, rtol=0, atol=2e-3)
+
+
+def test_folding_matters_only_where_pixels_undersample():
+    from astroml.sky.psf import blurred, transfer, undersampled
+
+    canvas = torch.zeros(1, 1, 64, 64)
+    canvas[0, 0, 33, 30] = 1.0
+    for fwhm in (0.4, 0.61, 0.8, 1.2):
+        seeing = torch.full((1, 1), fwhm), torch.full((1,), 0.95), torch.full((1,), 0.3)
+        folded, low = (
+            blurred(canvas, transfer(*seeing, 3.0, 64, 0.1, fold)) for fold in (True, False)
+        )
+        gap = float((folded - low).abs().max() / folded.max())
+        assert (gap > 0.01) == (fwhm < 0.5)
+        assert undersampled(fwhm, 0.2) == (fwhm < 0.59)
 
 
 def test_a_point_behind_the_centre_of_a_sphere_becomes_a_ring_of_theta_e():

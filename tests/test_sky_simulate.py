@@ -346,3 +346,82 @@ def test_no_gpu_is_a_fault_with_a_remedy():
     with pytest.raises(AstromlError, match="--device cuda: no CUDA GPU is visible"):
         simulate.choose_device("cuda")
     assert simulate.choose_device("auto") == "cpu"
+
+
+def injected(shard, out, **settings):
+    settings = Inject(seed=4, **settings)
+    simulate.inject([shard], settings, Sky(), survey_of("decals"), out, device="cpu")
+    return store.open_store(out)
+
+
+def test_pairs_are_hosts_with_and_without_their_arc(shard, tmp_path, capsys):
+    before, after = store.open_store(shard), injected(shard, tmp_path / "0.h5", pairs=True)
+    assert "left out: 28 hosts" in capsys.readouterr().out
+    assert len(after) == 2 * 42
+    objects = after.objects
+    assert (objects["is_lens"] == np.repeat([1, 0], 42)).all()
+    assert len(np.unique(objects["object_id"])) == 84
+    assert set(before.objects["object_id"][before.objects["is_lens"] == 1]).isdisjoint(
+        objects["host_id"]
+    )
+    for row in range(42):
+        pair = [row, row + 42]
+        assert len(set(objects["host_id"][pair])) == len(set(objects["group"][pair])) == 1
+        assert len(set(objects["split"][pair])) == 1
+        where = np.flatnonzero(before.objects["object_id"] == objects["host_id"][row])
+        host = before.read(where)["image"][0]
+        np.testing.assert_array_equal(after.read([row + 42])["image"][0], host)
+        assert (after.read([row])["image"][0] - host).sum() > 0
+    # Hosts share a group with their own copies alone.
+    assert np.unique(objects["group"], return_counts=True)[1].max() == 2
+
+
+def test_injected_rows_have_all_labels(shard, tmp_path):
+    before = store.open_store(shard)
+    objects = injected(shard, tmp_path / "0.h5", pairs=True).objects
+    names = ("theta_e", "arc_snr", "e1", "e2", "shear_1", "source_x", "lens_mag")
+    for name in names:
+        assert (objects[name][:42] != 0).all(), name
+        assert (objects[name][42:] == 0).all(), name
+    assert set(before.objects) <= set(objects)
+    assert (objects["kind"] == np.repeat(["lens", "twin"], 42)).all()
+    hosts = np.searchsorted(before.objects["object_id"], objects["host_id"])
+    np.testing.assert_array_equal(objects["artefact"], before.objects["artefact"][hosts])
+    np.testing.assert_allclose(objects["seeing"], before.objects["seeing"][hosts], rtol=1e-5)
+    truth = tasks.load("lens", "sky").population(POPULATION, survey_of("decals"), 3)
+    plain = (truth["kind"] == "elliptical") | (truth["kind"] == "twin")
+    # Of g, r and z, r lies nearest to i.
+    mags = 31.4 - 2.5 * np.log10(truth["part_flux"][plain, 0, 1])
+    wanted = dict(zip(truth["object_id"][plain], mags))
+    gaps = [
+        mag - wanted[host]
+        for mag, host in zip(objects["lens_mag"][:42], objects["host_id"])
+        if host in wanted
+    ]
+    # The aperture misses the wings.
+    assert 0 < np.median(gaps) < 0.5
+    assert np.std(gaps) < 0.4
+
+
+def test_a_grid_is_filled_evenly_and_the_snr_is_the_wanted_one(shard, tmp_path):
+    after = injected(shard, tmp_path / "0.h5", grid=True, copies=10)
+    theta_e, snr = after.objects["theta_e"], after.objects["arc_snr"]
+    up = np.log(snr / 5) / np.log(200 / 5)
+    assert (up > -0.01).mean() > 0.99
+    assert (up < 1.01).all()
+    cells = np.histogram2d((theta_e - 0.5) / 2.5, up, 10, [(0, 1), (0, 1)])[0]
+    # 700 objects in 100 cells; those of the lowest S/N may fall below its edge.
+    assert cells.min() >= 6
+    assert cells.max() <= 8
+
+
+def test_text_ids_and_unlabelled_hosts(shard, tmp_path):
+    before = store.open_store(shard)
+    planes = before.read(np.arange(4))
+    keep = ("ra", "dec", "ebv", "flags", "split")
+    objects = {name: before.objects[name][:4] for name in keep}
+    objects["object_id"] = np.array(["a", "b", "c", "d"])
+    store.write_shard(tmp_path / "text.h5", before.header, [planes | {"objects": objects}])
+    after = injected(tmp_path / "text.h5", tmp_path / "0.h5", pairs=True)
+    assert after.objects["object_id"].tolist()[3:5] == ["d-inj0", "a-bare"]
+    assert np.isnan(after.objects["artefact"]).all()

@@ -1,3 +1,4 @@
+import itertools
 import json
 import os
 import signal
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from toy import toy_store
+from toy import SKIES, toy_store
 
 from astroml import config, tasks, train
 from astroml.config import TrainOptions
@@ -16,6 +17,7 @@ from astroml.errors import AstromlError
 from astroml.nets import weights
 from astroml.provenance import digest
 from astroml.store import open_store
+from astroml.survey import load_survey
 
 
 def options(**changes):
@@ -48,7 +50,7 @@ def test_card_holds_what_made_the_weights(trained, store):
     assert (card["task"], card["bands"], card["size"]) == ("lens", ["g", "r", "z"], 32)
     assert (card["pixel_scale"], card["unit"], card["seed"]) == (0.262, "nJy", 1)
     assert card["normalisation"]["scale"] == [2.0, 2.0, 2.0]
-    assert set(card["calibration"]) == {"slope", "offset"}
+    assert set(card["calibration"]) >= {"slope", "offset", "sigma", "roc"}
     assert card["metrics"]["auroc"]["value"] > 0.5
     assert card["provenance"]["inputs"] == {"0.h5": digest(store)}
     assert card["objects"] == {"train": 80, "val": 40}
@@ -259,3 +261,147 @@ def test_diverging_loss_says_what_to_do(store, tmp_path, monkeypatch):
     monkeypatch.setattr(net, "objectives", objectives)
     with pytest.raises(AstromlError, match=f"epoch 1; lower train.lr, now {TrainOptions().lr:g}"):
         learn(store, tmp_path / "lens.safetensors")
+
+
+# Fresh skies
+
+
+FRESH = {"fresh": 64, "batch_size": 32, "epochs": 4, "patience": 9}
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """A stream of toy lenses in place of the rendered sky; how it was asked."""
+    asked = []
+
+    def stream(sky, survey, size, batch_size, seed, device, start=0):
+        asked.append({"seed": seed, "device": device, "start": start, "sky": sky, "size": size})
+        for number in itertools.count(start):
+            asked.append(number)
+            block = SKIES["lens"](batch_size, list(survey.bands), seed % 1000 + number, size)
+            names = ("image", "mask", "sigma", "psf_fwhm")
+            yield {name: block[name] for name in names} | block["objects"]
+
+    monkeypatch.setattr(tasks.load("lens", "sky"), "stream", stream)
+    return asked
+
+
+def learn_fresh(store, out, sky=None, member=0, **changes):
+    settings, survey = options(**(FRESH | changes)), load_survey("decals")
+    train.train("lens", settings, [store], out, device="cpu", sky=sky, survey=survey, member=member)
+    return weights.load(out)
+
+
+def test_fresh_objects_join_those_of_the_store(store, tmp_path, calls, capsys):
+    state, card = learn_fresh(store, tmp_path / "lens.safetensors")
+    # 80 rows in batches of 32 and 64 fresh ones: three and two steps an epoch; one batch ahead.
+    assert "64 fresh per epoch" in capsys.readouterr().out
+    assert [number for number in calls if not isinstance(number, dict)][:8] == list(range(8))
+    assert len([one for one in calls if isinstance(one, dict)]) == 1
+    assert calls[0] | {"sky": 0} == {"seed": 1, "device": "cpu", "start": 0, "sky": 0, "size": 32}
+    assert card["normalisation"]["scale"] == [2.0, 2.0, 2.0]
+    assert card["provenance"]["fresh"]["survey"]["name"] == "decals"
+    plain, _ = learn(store, tmp_path / "plain.safetensors", epochs=4, patience=9)
+    assert not all(torch.equal(state[name], values) for name, values in plain.items())
+
+
+def test_a_killed_run_on_fresh_skies_goes_on_to_the_same_bytes(store, tmp_path, calls, monkeypatch):
+    epoch = train.Loop.epoch
+
+    def mortal(loop, tick=lambda: None):
+        if len(loop.history) == 2:
+            raise KeyboardInterrupt
+        return epoch(loop, tick)
+
+    out = tmp_path / "lens.safetensors"
+    monkeypatch.setattr(train.Loop, "epoch", mortal)
+    with pytest.raises(KeyboardInterrupt):
+        learn_fresh(store, out)
+    monkeypatch.setattr(train.Loop, "epoch", epoch)
+    calls.clear()
+    learn_fresh(store, out)
+    assert calls[0]["start"] == 4  # two epochs of two batches are gone
+    learn_fresh(store, tmp_path / "whole/lens.safetensors")
+    assert out.read_bytes() == (tmp_path / "whole/lens.safetensors").read_bytes()
+
+
+def test_another_sky_is_no_resumption(store, tmp_path, calls):
+    from astroml.tasks.lens import Sky
+
+    def key(sky):
+        out = tmp_path / f"{sky.objects}.safetensors"
+        return learn_fresh(store, out, sky, epochs=1)[1]["provenance"]["resume_key"]
+
+    assert key(Sky(objects=5)) != key(Sky(objects=6))
+
+
+def test_fresh_objects_alone_need_no_labels_to_train_on(tmp_path, calls):
+    def change(block):
+        train_rows = block["objects"]["split"] == "train"
+        block["objects"]["labels"] = np.where(train_rows, "", "lens")
+
+    store = toy_store(tmp_path / "0.h5", change=change)
+    with pytest.raises(AstromlError, match="0 labelled rows in split train"):
+        learn_fresh(store, tmp_path / "lens.safetensors")
+    state, card = learn_fresh(store, tmp_path / "lens.safetensors", fresh_only=True, epochs=6)
+    assert card["objects"] == {"train": 80, "val": 40}
+    assert card["metrics"]["auroc"]["value"] > 0.6
+
+    def louder(block):
+        change(block)
+        block["image"][block["objects"]["split"] == "train"] *= 3
+
+    other = toy_store(tmp_path / "1.h5", change=louder)
+    again, _ = learn_fresh(other, tmp_path / "b.safetensors", fresh_only=True, epochs=6)
+    assert all(torch.equal(again[name], values) for name, values in state.items())
+
+
+def test_members_differ_in_weights_and_skies(store, tmp_path, calls):
+    states, seeds = [], []
+    for member in (0, 1, 2):
+        calls.clear()
+        state, card = learn_fresh(
+            store, tmp_path / f"{member}.safetensors", member=member, epochs=1
+        )
+        states.append(state)
+        seeds.append((calls[0]["seed"], card["seed"]))
+    assert seeds[0] == (1, 1)
+    assert len({seed for seed, _ in seeds}) == len({seed for _, seed in seeds}) == 3
+    name = next(iter(states[0]))
+    assert not torch.equal(states[0][name], states[1][name])
+    assert not torch.equal(states[1][name], states[2][name])
+
+
+def test_threads_are_given_back(store, tmp_path, calls):
+    torch.set_num_threads(2)
+    learn_fresh(store, tmp_path / "lens.safetensors", epochs=1)
+    assert torch.get_num_threads() == 2
+
+
+def test_the_rendered_sky_can_be_trained_on(store, tmp_path):
+    changes = {"epochs": 1, "fresh": 16, "batch_size": 16, "fresh_only": True}
+    _, card = learn_fresh(store, tmp_path / "lens.safetensors", **changes)
+    assert np.isfinite(card["history"][0]["train_net"])
+
+
+def test_fresh_skies_that_cannot_be_drawn_are_refused(store, tmp_path, monkeypatch):
+    out = tmp_path / "lens.safetensors"
+    with pytest.raises(AstromlError, match="needs a survey; name one with --survey"):
+        train.train("lens", options(fresh=8), [store], out, device="cpu")
+    survey = load_survey("hsc", ["g", "r", "z"])
+    with pytest.raises(AstromlError, match=r"survey hsc: pixel_scale .* arcsec, but the store"):
+        train.train("lens", options(fresh=8), [store], out, device="cpu", survey=survey)
+    monkeypatch.delattr(tasks.load("lens", "sky"), "stream")
+    with pytest.raises(AstromlError, match="task lens has no sky that can be drawn while training"):
+        learn_fresh(store, out)
+    with pytest.raises(AstromlError, match="fresh_only needs fresh objects"):
+        config.check(TrainOptions, {"fresh_only": True}, "train")
+
+
+def test_what_training_does_not_read_leaves_the_weights_alone():
+    settings = tasks.load("lens").Options(members=3, prevalence=0.1)
+    early, late = config.split_options(settings)
+    assert late == {"prevalence"}
+    assert not {"members", "weights", "prevalence"} & early
+    assert {"train", "backbone", "views"} <= early
+    assert json.loads(config.as_json(settings, late)) == {"prevalence": 0.1}

@@ -93,6 +93,12 @@ def test_nothing_is_planned_twice(finished):
             0.3,
             {"train", "infer", "score", "catalog", "report", "all"},
         ),
+        (("tasks", "lens", "prevalence"), 0.01, {"infer", "score", "catalog", "report", "all"}),
+        (
+            ("tasks", "lens", "members"),
+            2,
+            {"train", "infer", "score", "catalog", "report", "all"},
+        ),
         (("infer", "batch_size"), 16, {"infer", "score", "catalog", "report", "all"}),
         (("report", "top"), 4, {"report", "all"}),
         (

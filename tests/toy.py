@@ -32,19 +32,30 @@ def blank(n, bands, seed, size=SIZE):
 
 
 def lens(n, bands, seed, size=SIZE):
-    """A galaxy in noise; half of them with a ring around it."""
+    """A galaxy in noise; half of them with an arc around it, and some with a bright column."""
     block = blank(n, bands, seed, size)
     rng = np.random.default_rng([seed, 1])
     y, x = np.mgrid[:size, :size] - (size - 1) / 2
     r = np.hypot(y, x)
     is_lens = rng.permutation(np.arange(n) // 4 % 2)
+    spoilt, radius, turn = rng.random(n) < 0.2, rng.uniform(6, 9, n), rng.uniform(0, 2 * np.pi, n)
     for i in range(n):
         light = rng.uniform(100, 300) * np.exp(-r / 3)
-        ring = rng.uniform(20, 40) * np.exp(-0.5 * (r - rng.uniform(6, 9)) ** 2)
+        side = 1 + 0.7 * (x * np.cos(turn[i]) + y * np.sin(turn[i])) / np.maximum(r, 1)
+        arc = rng.uniform(20, 40) * np.exp(-0.5 * (r - radius[i]) ** 2) * side
         for band in range(len(bands)):
             fade = 1 - band / len(bands) / 2
-            block["image"][i, band] += light * (1 - fade / 2) + ring * fade * is_lens[i]
-    block["objects"]["is_lens"] = is_lens
+            block["image"][i, band] += light * (1 - fade / 2) + arc * fade * is_lens[i]
+        block["image"][i, 0, :, rng.integers(size)] += 40 * spoilt[i]
+    found = {
+        "theta_e": radius * 0.262,
+        "arc_snr": np.full(n, 50.0),
+        "source_x": 0.4 * np.cos(turn),
+        "source_y": 0.4 * np.sin(turn),
+    }
+    for name, values in found.items():
+        block["objects"][name] = (values * is_lens).astype(np.float32)
+    block["objects"] |= {"is_lens": is_lens, "artefact": spoilt.astype(np.int64)}
     return block
 
 

@@ -1,4 +1,8 @@
-"""What leaves a galaxy what it is: the eight turns and mirrorings, and a shift of a pixel or so."""
+"""What leaves a galaxy what it is: the eight turns and mirrorings, and a shift of a pixel or so.
+
+A turn is told by three coins: mirror along y, mirror along x, then swap y and x. What has a
+direction turns with the image: ``turn`` sees to that.
+"""
 
 from __future__ import annotations
 
@@ -17,10 +21,13 @@ REACH = 8
 RIM = LOBES + REACH
 """Pixels added around a cutout before it is shifted."""
 
+COINS = [(bool(at & 1), bool(at & 2), bool(at & 4)) for at in range(8)]
+"""The coins of the dihedral group; the first leaves the image as it is."""
+
 
 def random_view(
     flux: Tensor, valid: Tensor, shift: float, draw: torch.Generator
-) -> tuple[Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor]:
     """Turn, mirror and shift each cutout at random.
 
     Parameters
@@ -37,11 +44,64 @@ def random_view(
     Returns
     -------
     flux, valid : tensors like the input
+    coin : (n, 3) tensor of bool
+        How each was turned.
     """
     n = len(flux)
     coin = torch.rand((n, 3), generator=draw).to(flux.device) < 0.5
     move = ((torch.rand((n, 2), generator=draw) * 2 - 1) * shift).to(flux.device)
-    return view(flux, valid, coin, move)
+    return *view(flux, valid, coin, move), coin
+
+
+def turn(values: dict[str, Tensor], coin: Tensor, turns: dict) -> dict[str, Tensor]:
+    """Turn what has a direction as the images were turned.
+
+    Parameters
+    ----------
+    values : dict
+        Tensors (n,), of which those that ``turns`` names are turned.
+    coin : (n, 3) tensor of bool
+        How each image was turned; ``COINS``.
+    turns : dict
+        Pairs of names by kind. ``vector``: components along x and y. ``spin2``: (a cos 2 phi,
+        a sin 2 phi), phi from x towards y, as ellipticity and shear. ``swapped``: of x and y, but
+        without sign, as errors.
+
+    Returns
+    -------
+    dict
+        The values, those named replaced. A pair that is not there is left out.
+    """
+    mirror_y, mirror_x, swap = coin.unbind(-1)
+    turned = dict(values)
+    for kind, pairs in turns.items():
+        for first, second in pairs:
+            if first not in values or second not in values:
+                continue
+            one, two = values[first], values[second]
+            if kind == "vector":
+                one, two = torch.where(mirror_x, -one, one), torch.where(mirror_y, -two, two)
+            if kind == "spin2":
+                # A mirroring takes phi to -phi or pi - phi, a swap to pi / 2 - phi.
+                two = torch.where(mirror_x ^ mirror_y, -two, two)
+                turned[first], turned[second] = torch.where(swap, -one, one), two
+            else:
+                turned[first] = torch.where(swap, two, one)
+                turned[second] = torch.where(swap, one, two)
+    return turned
+
+
+def turn_image(image: Tensor, coin: tuple[bool, bool, bool]) -> Tensor:
+    """Turn all images (n, ..., y, x) alike, pixel by pixel."""
+    axes = [axis for axis, mirror in zip((-2, -1), coin) if mirror]
+    image = image.flip(axes) if axes else image
+    return image.mT if coin[2] else image
+
+
+def undo(coin: tuple[bool, bool, bool]) -> tuple[bool, bool, bool]:
+    """Return the turn that brings a turned image back."""
+    mirror_y, mirror_x, swap = coin
+    return (mirror_x, mirror_y, swap) if swap else coin
 
 
 def view(flux: Tensor, valid: Tensor, coin: Tensor, move: Tensor) -> tuple[Tensor, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -11,6 +11,7 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
+from astroml.nets.augment import turn
 from astroml.nets.normalise import Normalisation, usable
 from astroml.store import Store
 from astroml.store.layout import PHOTOMETRY, PHOTOMETRY_PER_BAND
@@ -78,17 +79,54 @@ def measured(store: Store, rows: np.ndarray) -> dict[str, np.ndarray]:
     return per_band | {name: column(name) for name in PHOTOMETRY}
 
 
-def to_device(fabric: Fabric, batch: dict[str, np.ndarray]) -> dict[str, Tensor]:
-    """Return the batch as tensors on the device; arrays stay as they are on a CPU."""
-    tensors = {name: torch.from_numpy(values) for name, values in batch.items()}
+def ahead(batches: Iterator, start: Callable[[], None] | None = None) -> Iterator:
+    """Pass batches on, the next one in the making in a background thread.
+
+    Parameters
+    ----------
+    batches : iterator
+        Where they come from; it may be endless.
+    start : callable, optional
+        Called once in that thread.
+    """
+    end = object()
+    with ThreadPoolExecutor(1, "ahead", initializer=start) as maker:
+        coming = maker.submit(next, batches, end)
+        while (batch := coming.result()) is not end:
+            coming = maker.submit(next, batches, end)
+            yield batch
+
+
+def woven(one: Iterator, of_one: int, two: Iterator, of_two: int) -> Iterator:
+    """Yield so many of one and of the other, evenly mixed, in a fixed order."""
+    total = of_one + of_two
+    for at in range(total):
+        yield next(two if (at + 1) * of_two // total > at * of_two // total else one)
+
+
+def to_device(fabric: Fabric, batch: dict) -> dict[str, Tensor]:
+    """Return the numbers of a batch as tensors on the device; on a CPU arrays stay as they are.
+
+    What is no number, such as a name, is left out.
+    """
+    tensors = {
+        name: values if isinstance(values, Tensor) else torch.from_numpy(values)
+        for name, values in batch.items()
+        if isinstance(values, Tensor) or values.dtype.kind in "fiub"
+    }
     if fabric.device.type == "cpu":
         return tensors
-    pinned = {name: values.pin_memory() for name, values in tensors.items()}
-    return {name: values.to(fabric.device, non_blocking=True) for name, values in pinned.items()}
+    return {name: _sent(values, fabric.device) for name, values in tensors.items()}
+
+
+def _sent(values: Tensor, device: torch.device) -> Tensor:
+    if values.device.type == device.type:
+        return values
+    return values.pin_memory().to(device, non_blocking=True)
 
 
 def make_ready(
-    batch: dict[str, Tensor], normalisation: Normalisation, augment=None
+    batch: dict[str, Tensor], normalisation: Normalisation, augment=None, turns: dict | None = None
 ) -> dict[str, Tensor]:
     """Turn raw pixels into what a network sees.
 
@@ -99,7 +137,10 @@ def make_ready(
     normalisation : Normalisation
         The stretch.
     augment : callable, optional
-        ``(flux, valid) -> (flux, valid)``, applied to the flux before it is stretched.
+        ``(flux, valid) -> (flux, valid, coin)``, applied to the flux before it is stretched; see
+        ``augment.random_view``.
+    turns : dict, optional
+        Columns of the batch that turn with the image; see ``augment.turn``.
 
     Returns
     -------
@@ -109,7 +150,8 @@ def make_ready(
     """
     flux, valid = usable(batch["image"], batch["mask"])
     if augment is not None:
-        flux, valid = augment(flux, valid)
+        flux, valid, coin = augment(flux, valid)
+        batch = turn(batch, coin, turns or {})
     image = normalisation.stretch(flux) * valid
     image = image.contiguous(memory_format=torch.channels_last)
     rest = {name: values for name, values in batch.items() if name not in ("image", "mask")}

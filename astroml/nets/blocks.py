@@ -1,4 +1,8 @@
-"""Pieces of networks for small cutouts; none of them mixes the members of a batch."""
+"""Pieces of networks for small cutouts; none of them mixes the members of a batch.
+
+A trunk turns an image into a last, small image of many channels (``maps``, ``planes`` of them) and
+that into numbers (``pooled``, ``features`` of them).
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,11 @@ from torch import Tensor, nn
 def group_norm(channels: int) -> nn.GroupNorm:
     """Normalise within a cutout, in groups of about eight channels."""
     return nn.GroupNorm(math.gcd(channels, max(1, channels // 8)), channels)
+
+
+def pooled(maps: Tensor) -> Tensor:
+    """Return mean and maximum of each channel over the last image, (n, 2 planes)."""
+    return torch.cat([maps.mean((2, 3)), maps.amax((2, 3))], dim=1)
 
 
 class Residual(nn.Module):
@@ -75,10 +84,15 @@ class SmallResNet(nn.Module):
                 body.append(Residual(inside, outside, 2 if stage and not block else 1))
                 inside = outside
         self.body = nn.Sequential(*body)
+        self.planes = inside
+        """Channels of the last image."""
         self.features = 2 * inside
         """Numbers that come out per cutout."""
 
+    def maps(self, x: Tensor) -> Tensor:
+        """Map (n, channels, y, x) to the last image, (n, planes, y / 2^stages, x / 2^stages)."""
+        return self.body(self.stem(x))
+
     def forward(self, x: Tensor) -> Tensor:
-        """Map (n, channels, y, x) to (n, features): mean and maximum over the last image."""
-        x = self.body(self.stem(x))  # (n, inside, y / 2^stages, x / 2^stages)
-        return torch.cat([x.mean((2, 3)), x.amax((2, 3))], dim=1)
+        """Map (n, channels, y, x) to (n, features)."""
+        return pooled(self.maps(x))

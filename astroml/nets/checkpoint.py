@@ -14,12 +14,13 @@ from astroml.provenance import VERSIONS, digest, replacing
 from astroml.store import Store
 
 
-def resume_key(task: str, settings: TaskOptions, store: Store) -> str:
+def resume_key(task: str, settings: TaskOptions, store: Store, **facts) -> str:
     """Hash what changes the answer and nothing else: neither the device nor file names do."""
-    options = settings.model_dump(mode="json", exclude={"weights"})
+    options = settings.model_dump(mode="json", exclude=set(settings.AFTERWARDS))
     shards = [digest(shard) for shard in store.shards]
     version = [__version__, VERSIONS["train"]]
-    return digest({"task": task, "options": options, "shards": shards, "version": version})
+    told = {"task": task, "options": options, "shards": shards, "version": version}
+    return digest(told | facts)
 
 
 def save(path: Path, key: str, state: dict) -> None:

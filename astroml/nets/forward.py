@@ -10,6 +10,7 @@ from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from astroml.errors import AstromlError
+from astroml.nets.augment import COINS, turn, turn_image, undo
 from astroml.nets.batches import make_ready, measured, read_batches, to_device
 from astroml.nets.normalise import Normalisation
 from astroml.store import Store
@@ -32,12 +33,24 @@ class Forward:
         The stretch it was trained with.
     batch_size : int
         Cutouts read at once, and on a GPU cutouts per forward pass.
+    views : int
+        1, or 8: the network looks at each cutout in all turns of the dihedral group, its outputs
+        are turned back and their mean is taken.
+    turns : dict, optional
+        Outputs that have a direction; see ``augment.turn``.
     """
 
     def __init__(
-        self, fabric: Fabric, net: nn.Module, normalisation: Normalisation, batch_size: int
+        self,
+        fabric: Fabric,
+        net: nn.Module,
+        normalisation: Normalisation,
+        batch_size: int,
+        views: int = 1,
+        turns: dict | None = None,
     ):
         self.fabric, self.net, self.normalisation = fabric, net.eval(), normalisation
+        self.coins, self.turns = COINS[:views], turns or {}
         on_cpu = fabric.device.type == "cpu"
         self.step = CPU_STEP if on_cpu else batch_size
         self.read_size = -(-batch_size // self.step) * self.step
@@ -76,11 +89,25 @@ class Forward:
         end = begin + self.step
         part = {name: _fill(values[begin:end], self.step) for name, values in batch.items()}
         ready = make_ready(to_device(self.fabric, part), self.normalisation)
-        with self.fabric.autocast():
-            output = self.net(ready)
+        output = self._mean_of_views(ready)
         output = {name: _to_numpy(values) for name, values in output.items()}
         empty = ~ready["valid"].flatten(1).any(1)
         return output | {"no_data": empty.cpu().numpy()}
+
+    def _mean_of_views(self, ready: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Return the network's output, the mean over the views."""
+        totals: dict[str, Tensor] = {}
+        for coin in self.coins:
+            seen = {name: turn_image(ready[name], coin) for name in ("image", "valid")}
+            seen["image"] = seen["image"].contiguous(memory_format=torch.channels_last)
+            with self.fabric.autocast():
+                output = self.net(ready | seen)
+            back = torch.tensor(undo(coin), device=self.fabric.device)
+            for name, values in turn(output, back, self.turns).items():
+                totals[name] = totals[name] + values.float() if name in totals else values
+        if len(self.coins) == 1:
+            return totals
+        return {name: values / len(self.coins) for name, values in totals.items()}
 
 
 def gather(parts: Iterable[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:

@@ -107,7 +107,13 @@ def rebuild(state: dict[str, Tensor], card: dict) -> tuple[nn.Module, Normalisat
     """Build the network that a card describes, with its weights, and its normalisation."""
     options = config.check(tasks.load(card["task"]).Options, card["options"], "weights' card")
     net = tasks.load(card["task"], "net").build(options, tuple(card["bands"]), card["size"])
-    net.load_state_dict(state)
+    try:
+        net.load_state_dict(state)
+    except RuntimeError:
+        raise AstromlError(
+            f"weights of task {card['task']} are of a network that is built otherwise now; "
+            "train anew"
+        ) from None
     return net.eval(), Normalisation(tuple(card["normalisation"]["scale"]))
 
 

@@ -210,7 +210,7 @@ def _deposit(canvas, window, row, column, owner, flux) -> None:
 ARC_SAMPLES = 5
 """Rays along the side of a cell that the brighter part of an arc crosses."""
 
-ARC_REACH = (4.0, 1.0, 5.0)
+ARC_REACH = (4.0, 1.0, 4.0)
 """How far from the source's centre rays end whose pixels are sampled once per cell, in effective
 radii; and whose cells are sampled ``ARC_SAMPLES`` times a side: the larger of so many effective
 radii and so many cells, but not beyond the first."""
@@ -245,10 +245,10 @@ def paint_arcs(canvas: torch.Tensor, lens: dict, source: dict, owner, flux, scal
     facts = _source_facts(source)
     axis = canvas_axis(cells // FINE, FINE * scale, device)
     light, radius = _trace(wide, facts, axis[None, None, :], axis[None, :, None])
-    # A small image may lie between the middles of pixels, half a diagonal off.
-    slack = math.sqrt(0.5) * FINE * scale / (source["r_e"] * source["q"])
-    near = radius < ((ARC_REACH[0] + slack) ** 2)[:, None, None]
-    inner = torch.clamp(ARC_REACH[2] * scale / source["r_e"], *ARC_REACH[1::-1])
+    # A small image may lie between the middles of pixels or of cells, half a diagonal off.
+    slack = math.sqrt(0.5) * scale / (source["r_e"] * source["q"])
+    near = radius < ((ARC_REACH[0] + FINE * slack) ** 2)[:, None, None]
+    inner = torch.clamp(ARC_REACH[2] * scale / source["r_e"], *ARC_REACH[1::-1]) + slack
     which, row, column = torch.nonzero(near, as_tuple=True)
     light = light.repeat_interleave(FINE, 1).repeat_interleave(FINE, 2)
     axis = canvas_axis(cells, scale, device)

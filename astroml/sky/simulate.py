@@ -289,38 +289,75 @@ def inject(paths, settings: Inject, population, survey: Survey, out, *, device: 
         real.header.set, survey, real.header.size, "inject", settings, real.shards,
         task=settings.task, seed=settings.seed, sky=population.model_dump(mode="json"),
     )  # fmt: skip
-    with Progress("inject", len(real) * settings.copies) as progress:
-        blocks = _injected(real, sky, settings, population, survey, device)
+    hosts = _hosts(real, settings)
+    with Progress("inject", len(hosts) * (settings.copies + settings.pairs)) as progress:
+        blocks = _injected(real, hosts, sky, settings, population, survey, device)
         store.write_shard(out, header, progress.over(blocks, "image"))
     _say("injected", progress, device)
 
 
-def _injected(real, sky, settings: Inject, population, survey, device: str) -> Iterator[dict]:
+def _hosts(real, settings: Inject) -> np.ndarray:
+    """Return the rows of a store that signals are added to."""
+    hosts = np.arange(len(real))
+    label = tasks.load(settings.task).LABEL
+    if settings.pairs and label in real.objects:
+        hosts = hosts[real.objects[label] != 1]
+        if left_out := len(real) - len(hosts):
+            print(f"left out: {left_out} hosts that are labelled {label}")
+    if not len(hosts):
+        raise AstromlError(f"{real.shards[0]}: no host to add signals to; name another store")
+    return hosts
+
+
+def _injected(real, hosts, sky, settings: Inject, population, survey, device: str) -> Iterator:
+    """Yield blocks of hosts with signals, copy by copy, then as they are if pairs are wanted."""
     names = ["image", "mask", "sigma", "psf_fwhm"] + (["ivar"] if real.has("ivar") else [])
-    for copy in range(settings.copies):
-        for begin in range(0, len(real), BLOCK):
-            rows = np.arange(begin, min(begin + BLOCK, len(real)))
+    for copy in (*range(settings.copies), *([BARE] if settings.pairs else [])):
+        for begin in range(0, len(hosts), BLOCK):
+            rows = hosts[begin : begin + BLOCK]
             planes = real.read(rows, names)
-            image, truth = sky.inject(
-                planes["image"], planes["sigma"], planes["psf_fwhm"], survey, population,
-                settings.seed, copy * len(real) + rows, device,
-            )  # fmt: skip
-            objects = {name: values[rows] for name, values in real.objects.items()}
-            objects["host_id"] = objects["object_id"]
-            objects["object_id"] = new_ids(real.objects["object_id"], copy)[rows]
-            objects |= {name: truth[name] for name in ("is_lens", "theta_e", "arc_snr")}
+            objects = _host_columns(real, rows, settings, copy)
+            if copy == BARE:
+                labels = sky.bare(planes["psf_fwhm"])
+            else:
+                planes["image"], truth = sky.inject(
+                    planes["image"], planes["sigma"], planes["psf_fwhm"], survey, population,
+                    settings.seed, copy * len(real) + rows, device,
+                    mask=planes["mask"], grid=settings.grid,
+                )  # fmt: skip
+                labels = sky.labels(truth, truth | planes)
+            # Signals bring no defects; the host's own are known or not.
+            unknown = np.full(len(rows), np.nan, np.float32)
+            labels["artefact"] = objects.get("artefact", unknown)
             if f"flux_{real.header.bands[0]}" in objects:
-                objects |= _photometry(planes | {"image": image}, objects["ebv"], survey)
-            if "labels" in objects:
-                objects["labels"] = np.full(len(rows), settings.task)
-            yield planes | {"image": image, "objects": objects}
+                objects |= _photometry(planes, objects["ebv"], survey)
+            yield planes | {"objects": objects | labels}
+
+
+BARE = 999
+"""Number, among the copies of a host, of the host as it is."""
+
+
+def _host_columns(real, rows, settings: Inject, copy: int) -> dict[str, np.ndarray]:
+    """Return the object columns of copies of hosts; a host and its copies share a group."""
+    objects = {name: values[rows] for name, values in real.objects.items()}
+    objects["host_id"] = objects["object_id"]
+    objects["object_id"] = new_ids(real.objects["object_id"], copy)[rows]
+    group = np.asarray(real.objects.get("group", np.full(len(real), -1)))
+    alone = group.max(initial=-1) + 1 + np.arange(len(real))
+    objects["group"] = np.where(group < 0, alone, group)[rows]
+    if "labels" in objects:
+        objects["labels"] = np.full(len(rows), settings.task)
+    return objects
 
 
 def new_ids(object_id: np.ndarray, copy: int) -> np.ndarray:
     """Return ids for copies: 1000 times the host's plus the copy, or ``<host>-inj<copy>``.
 
-    Text is used where the ids are text, or too large to be multiplied.
+    Text is used where the ids are text, or too large to be multiplied; it is ``<host>-bare`` for
+    copy ``BARE``.
     """
     if object_id.dtype.kind in "iu" and np.abs(object_id.astype(float)).max(initial=0) < 9e15:
         return object_id.astype(np.int64) * 1000 + copy
-    return np.array([f"{name}-inj{copy}" for name in object_id])
+    ending = "bare" if copy == BARE else f"inj{copy}"
+    return np.array([f"{name}-{ending}" for name in object_id])

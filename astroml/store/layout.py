@@ -33,6 +33,7 @@ FLAGS = {
     "no_sky": 64,
     "trained": 128,
     "unlike": 256,
+    "artefact": 512,
 }
 """Bits of the object column ``flags`` and of the catalogs' column of that name."""
 
@@ -46,6 +47,7 @@ FLAG_MEANING = {
     "no_sky": "the survey gives pixel positions only: ra and dec are placeholders",
     "trained": "the network was fitted or tuned on this object: its score flatters",
     "unlike": "the object is unlike those the network learnt from",
+    "artefact": "the cutout probably has a defect that no mask tells of",
 }
 
 QUALITY = ("masked_fraction", "dx", "dy", "centroid_dx", "centroid_dy")

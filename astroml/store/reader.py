@@ -62,7 +62,11 @@ class Store:
 
     @cached_property
     def objects(self) -> dict[str, np.ndarray]:
-        """Object columns, each (n,); text as numpy strings."""
+        """Object columns, each (n,); text as numpy strings.
+
+        ``seeing`` is made up where it is not stored: the mean FWHM over the bands, arcsec, NaN
+        where none is known.
+        """
         tables = [_read_columns(shard) for shard in self.shards]
         full = [table for table in tables if len(table["object_id"])] or tables[:1]
         if odd := set.union(*map(set, full)) ^ set.intersection(*map(set, full)):
@@ -134,7 +138,16 @@ def _read_runs(source: h5py.Dataset, rows: np.ndarray, out: np.ndarray, places: 
 def _read_columns(path: Path) -> dict[str, np.ndarray]:
     with h5py.File(path) as shard:
         columns = {name: data[:] for name, data in shard["objects"].items()}
+        if "seeing" not in columns:
+            columns["seeing"] = _mean_fwhm(shard["psf_fwhm"][:].astype(float))
     return {
         name: np.char.decode(values, "utf-8") if values.dtype.kind == "S" else values
         for name, values in columns.items()
     }
+
+
+def _mean_fwhm(fwhm: np.ndarray) -> np.ndarray:
+    """Return the mean (n,) over the bands that know their seeing."""
+    known = np.isfinite(fwhm) & (fwhm > 0)
+    total, bands = np.where(known, fwhm, 0).sum(1), known.sum(1)
+    return np.where(bands > 0, total / np.maximum(bands, 1), np.nan).astype(np.float32)

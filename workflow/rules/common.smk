@@ -4,7 +4,7 @@
 import os
 from shlex import quote
 
-from astroml.config import as_json, chosen_tasks, load
+from astroml.config import as_json, chosen_tasks, load, split_options
 from astroml.errors import AstromlError
 from astroml.ingest.manifest import fill_in
 from astroml.provenance import VERSIONS
@@ -44,6 +44,7 @@ wildcard_constraints:
     task="|".join(TASKS),
     set="|".join(SETS),
     store="store|sky|injected",
+    member=r"|\.\d+",
     chunk=r"\d+",
 
 
@@ -57,6 +58,16 @@ def options(*place):
     for name in place:
         part = getattr(part, name)
     return as_json(part)
+
+
+def task_options(task, late):
+    """The slice of a task's options that training reads, or the one that comes after it.
+
+    So a change of what comes after leaves the weights as they are; an empty slice is None.
+    """
+    part = getattr(CONFIG.tasks, task)
+    kept = split_options(part)[late]
+    return as_json(part, kept) if kept else None
 
 
 def flag(name, value):
@@ -131,7 +142,19 @@ def shards(store, cutouts):
 def weights_of(task):
     """The weights to infer with: those that the config names, else those trained here."""
     given = getattr(CONFIG.tasks, task).weights
-    return given or f"{RESULTS}/weights/{task}.safetensors"
+    return [given] if given else trained_weights(task)
+
+
+def trained_weights(task):
+    """The networks of a task: one, or each member of its ensemble."""
+    members = getattr(getattr(CONFIG.tasks, task), "members", 1)
+    names = [task] if members == 1 else [f"{task}.{at}" for at in range(members)]
+    return [f"{RESULTS}/weights/{name}.safetensors" for name in names]
+
+
+def fresh(task):
+    """Whether training draws objects of its own."""
+    return getattr(CONFIG.tasks, task).train.fresh > 0
 
 
 def rows_of(task, store):
@@ -153,3 +176,10 @@ def metrics_files():
 def injected_rows():
     """Rows of the injected copies, where the config asks for them."""
     return rows_of(CONFIG.inject.task, "injected") if CONFIG.inject else []
+
+
+def selection_files():
+    """The selection function, where injected signals fill a grid of strength."""
+    if not (CONFIG.inject and CONFIG.inject.grid):
+        return []
+    return [f"{RESULTS}/selection/{CONFIG.inject.task}.parquet"]

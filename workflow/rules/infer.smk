@@ -1,4 +1,4 @@
-# REQUIRED INPUTS: a shard and the task's weights
+# REQUIRED INPUTS: a shard and the task's weights, of each member of an ensemble
 # OUTPUTS:         rows/<task>/<store>/<chunk>.parquet
 # COMMANDS:        astroml infer
 
@@ -22,7 +22,9 @@ rule infer:
     resources:
         gpu=1,
     params:
+        weights=lambda wildcards, input: flags("weights", input.weights),
         options=lambda wildcards: options("infer"),
+        late=lambda wildcards: flag("late", task_options(wildcards.task, late=True)),
         device=CONFIG.infer.device,
         version=VERSIONS["infer"],
     message:
@@ -31,8 +33,9 @@ rule infer:
         "astroml infer"
         " --task {wildcards.task}"
         " --store {input.store:q}"
-        " --weights {input.weights:q}"
+        " {params.weights}"
         " --options {params.options:q}"
+        " {params.late}"
         " --device {params.device}"
         " --out {output.rows:q}"
         " 2>&1 | tee {log:q}"

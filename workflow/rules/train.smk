@@ -1,5 +1,6 @@
 # REQUIRED INPUTS: a labelled store: the run's own, or the simulated sky
-# OUTPUTS:         weights/<task>.safetensors and its card, weights/<task>.json
+# OUTPUTS:         weights/<task>.safetensors and its card, weights/<task>.json; of an ensemble
+#                  weights/<task>.<member>.safetensors for each member
 # COMMANDS:        astroml train
 
 
@@ -9,13 +10,14 @@ rule train:
         settled=lambda wildcards: (
             settled(set_of(wildcards.task)) if LABELLED == "store" else []
         ),
+        survey=lambda wildcards: SURVEY if fresh(wildcards.task) else [],
     output:
-        weights=f"{RESULTS}/weights/{{task}}.safetensors",
-        card=f"{RESULTS}/weights/{{task}}.json",
+        weights=f"{RESULTS}/weights/{{task}}{{member}}.safetensors",
+        card=f"{RESULTS}/weights/{{task}}{{member}}.json",
     log:
-        f"{RESULTS}/logs/train/{{task}}.log",
+        f"{RESULTS}/logs/train/{{task}}{{member}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/train.{{task}}.tsv"
+        f"{RESULTS}/benchmarks/train.{{task}}{{member}}.tsv"
     conda:
         "../envs/astroml.yaml"
     threads: 8
@@ -24,17 +26,25 @@ rule train:
         mem="8GB",
     params:
         store=lambda wildcards, input: flags("store", input.store),
-        options=lambda wildcards: options("tasks", wildcards.task),
+        options=lambda wildcards: task_options(wildcards.task, late=False),
+        fresh=lambda wildcards: (
+            f"{flag('survey', SURVEY)} {flag('sky', options('simulate', wildcards.task))}"
+            if fresh(wildcards.task)
+            else ""
+        ),
+        member=lambda wildcards: wildcards.member.lstrip(".") or 0,
         device=CONFIG.infer.device,
-        work=f"{RESULTS}/train/{{task}}",
+        work=f"{RESULTS}/train/{{task}}{{member}}",
         version=VERSIONS["train"],
     message:
-        "Training the {wildcards.task} network"
+        "Training the {wildcards.task}{wildcards.member} network"
     shell:
         "astroml train"
         " --task {wildcards.task}"
         " {params.store}"
         " --options {params.options:q}"
+        " {params.fresh}"
+        " --member {params.member}"
         " --device {params.device}"
         " --work {params.work:q}"
         " --out {output.weights:q}"
@@ -47,6 +57,6 @@ for task in TASKS:
         name:
             f"train_{task}"
         input:
-            f"{RESULTS}/weights/{task}.safetensors",
+            trained_weights(task),
         message:
             f"The {task} network is trained"

@@ -1,19 +1,56 @@
-"""Strong gravitational lenses: is this galaxy a lens."""
+"""Strong gravitational lenses: is this galaxy a lens, and of which parameters."""
 
 from __future__ import annotations
+
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
 
 from astroml.config import Strict, TaskOptions, TrainOptions
 from astroml.errors import AstromlError
-from astroml.tasks import Column
+from astroml.store.layout import FLAGS
+from astroml.tasks.lens.calibrate import calibrate, probability, purity
+from astroml.tasks.lens.columns import COLUMNS, RANK_COLUMNS, RANKS
+from astroml.tasks.lens.metrics import FPR_LEVELS, METRICS, PREVALENCE, detectable, score
+from astroml.tasks.lens.parameters import ARTEFACT, LABEL, PARAMETERS, TURNS, sigma_of
+
+__all__ = [
+    "AGAINST",
+    "ARTEFACT",
+    "CAVEAT",
+    "COLUMNS",
+    "EXPLAINED",
+    "FPR_LEVELS",
+    "LABEL",
+    "METRICS",
+    "NEGATIVES",
+    "OPTIONAL",
+    "PARAMETERS",
+    "PREVALENCE",
+    "RANKS",
+    "RANK_COLUMNS",
+    "SET",
+    "TURNS",
+    "Options",
+    "Sky",
+    "calibrate",
+    "check",
+    "combine",
+    "detectable",
+    "rows",
+    "score",
+    "targets",
+]  # fmt: skip
 
 SET = "galaxy"
 """The cutout set that the task looks at."""
 
-LABEL = "is_lens"
-"""Object column with the truth: 1 for a lens, 0 for anything else."""
+OPTIONAL = (*PARAMETERS, ARTEFACT)
+"""Targets that a labelled row may lack."""
+
+EXPLAINED = "lens_logit"
+"""Output whose evidence in the image can be drawn; see ``nets.saliency``."""
 
 NEGATIVES = ("twin", "elliptical", "spiral", "ring", "companion", "merger", "group", "edge_on")
 """Kinds of non-lenses: a twin is a lens galaxy without its arc, seed for seed."""
@@ -22,9 +59,32 @@ NEGATIVES = ("twin", "elliptical", "spiral", "ring", "companion", "merger", "gro
 class Options(TaskOptions):
     """The lens finder."""
 
-    width: int = Field(24, ge=4, description="Channels of the first stage; doubled at each next.")
-    blocks: int = Field(1, ge=1, description="Residual blocks per stage.")
-    dropout: float = Field(0.2, ge=0, lt=1, description="Dropout before the last layer.")
+    AFTERWARDS: ClassVar[tuple[str, ...]] = ("weights", "members", "prevalence")
+
+    backbone: Literal["small", "resnet18", "resnet34", "resnet50"] = Field(
+        "small",
+        description="The trunk: small, right for CPUs, or a residual network of torchvision with a "
+        "stem for small images.",
+    )
+    width: int = Field(
+        24, ge=4, description="Channels of the small trunk's first stage; doubled at each next."
+    )
+    blocks: int = Field(1, ge=1, description="Residual blocks per stage of the small trunk.")
+    dropout: float = Field(0.2, ge=0, lt=1, description="Dropout before the last layers.")
+    views: Literal[1, 8] = Field(
+        1,
+        description="Views that a score is the mean of: 8 are all turns and mirrorings, for eight "
+        "times the work. Calibrated with as many, so that changing it trains anew.",
+    )
+    members: int = Field(
+        1,
+        ge=1,
+        le=32,
+        description="Networks of the ensemble, each of another seed and other fresh skies.",
+    )
+    prevalence: float = Field(
+        PREVALENCE, gt=0, lt=1, description="Lenses per galaxy of the sky, for the column purity."
+    )
     train: TrainOptions = Field(TrainOptions(), description="The training loop.")
 
 
@@ -52,19 +112,6 @@ class Sky(Strict):
     )
 
 
-COLUMNS = (
-    Column(
-        "lens_prob",
-        "float32",
-        "",
-        "stat.probability",
-        "Probability of being a strong lens, calibrated on the validation split at its share of "
-        "lenses (not at the sky's)",
-    ),
-    Column("lens_score", "float32", "", "stat.value", "Network output before calibration, logit"),
-)
-
-
 def targets(objects: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.ndarray]:
     """Read the labels from a store's object table.
 
@@ -76,7 +123,9 @@ def targets(objects: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.n
     Returns
     -------
     targets : dict
-        ``is_lens`` (n,) float32; NaN where a label is missing.
+        ``is_lens`` (n,) float32; NaN where a label is missing. The parameters and ``artefact``
+        where the store has them, NaN where one is not known; parameters mean nothing of what is no
+        lens.
     labelled : (n,) array of bool
         Rows that were given a label: all of them if the column is there, unless a text column
         ``labels`` names the tasks a row has labels for.
@@ -87,7 +136,8 @@ def targets(objects: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.n
     labelled = np.ones(rows, bool)
     if "labels" in objects:
         labelled = np.array(["lens" in str(value).split() for value in objects["labels"]], bool)
-    return {LABEL: objects[LABEL].astype(np.float32)}, labelled
+    there = (LABEL, *(name for name in OPTIONAL if name in objects))
+    return {name: np.asarray(objects[name], np.float32) for name in there}, labelled
 
 
 def check(targets: dict[str, np.ndarray], split: str, options: Options | None = None) -> None:
@@ -115,68 +165,76 @@ def check(targets: dict[str, np.ndarray], split: str, options: Options | None = 
         )
 
 
-def calibrate(output: dict[str, np.ndarray], targets: dict[str, np.ndarray]) -> dict[str, float]:
-    """Fit slope and offset of the logit on the validation split (Platt 1999).
-
-    Parameters
-    ----------
-    output : dict
-        ``lens_logit`` (n,) of the network.
-    targets : dict
-        ``is_lens`` (n,).
-
-    Returns
-    -------
-    dict
-        ``slope`` and ``offset``, for the weights' card.
-    """
-    from scipy.optimize import minimize
-
-    logit, truth = output["lens_logit"].astype(float), targets[LABEL].astype(float)
-    # Platt's own smoothing of the targets keeps the fit finite when the classes do not overlap.
-    ones, zeros = truth.sum(), (1 - truth).sum()
-    soft = np.where(truth == 1, (ones + 1) / (ones + 2), 1 / (zeros + 2))
-
-    def loss(terms):
-        z = terms[0] * logit + terms[1]
-        return np.mean(np.logaddexp(0, z) - soft * z)
-
-    slope, offset = minimize(loss, x0=[1.0, 0.0], method="BFGS").x
-    return {"slope": float(slope), "offset": float(offset)}
-
-
 def rows(output: dict, objects: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Turn network output into catalog rows, one per cutout.
 
     Parameters
     ----------
     output : dict
-        ``lens_logit`` (n,), and ``calibration`` as ``calibrate`` returned it.
+        What the network said, each (n,); ``calibration`` as ``calibrate`` returned it; the task's
+        ``options``.
     objects : dict
         Columns (n,) of the store.
 
     Returns
     -------
     dict
-        ``object_id`` and the columns of ``COLUMNS``, each (n,).
+        ``object_id``, the columns of ``COLUMNS`` and ``flags`` with ``artefact`` added, each (n,).
     """
-    logit = np.asarray(output["lens_logit"], float)
-    fit = output["calibration"]
-    prob = 1 / (1 + np.exp(-np.clip(fit["slope"] * logit + fit["offset"], -60, 60)))
-    return {
-        "object_id": objects["object_id"],
-        "lens_prob": prob.astype(np.float32),
-        "lens_score": logit.astype(np.float32),
+    logit, fit = np.asarray(output["lens_logit"], float), output["calibration"]
+    spoilt = fit["artefact_slope"], fit["artefact_offset"]
+    columns = {
+        "lens_prob": probability(logit, fit["slope"], fit["offset"]),
+        "lens_score": logit,
+        "lens_prob_spread": np.zeros(len(logit)),
+        "purity": purity(logit, fit["roc"], output["options"].prevalence),
+        "artefact_prob": probability(output["artefact_logit"], *spoilt),
     }
+    for name, parameter in PARAMETERS.items():
+        sigma = sigma_of(output, name) * fit["sigma"][name]
+        columns[name], columns[f"{name}_err"] = parameter.told(output[f"{name}_mean"], sigma)
+    return _finished(columns, objects["object_id"], objects["flags"])
 
 
-FPR_LEVELS = {
-    "1e-1": (0.1, 10),
-    "1e-2": (0.01, 100),
-    "1e-3": (1e-3, 10_000),
-    "1e-4": (1e-4, 100_000),
-}
-"""False-positive rates at which completeness is stated, and the fewest negatives that allow it."""
+def _finished(columns: dict, object_id: np.ndarray, flags: np.ndarray) -> dict[str, np.ndarray]:
+    """Return typed rows; the flag says what ``artefact_prob`` does."""
+    spoilt = np.where(columns["artefact_prob"] > 0.5, FLAGS["artefact"], 0)
+    flags = (flags & ~FLAGS["artefact"] | spoilt).astype(flags.dtype)
+    typed = {column.name: columns[column.name].astype(column.dtype) for column in COLUMNS}
+    return {"object_id": object_id, **typed, "flags": flags}
+
+
+def combine(members: list[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    """Merge the rows of the networks of an ensemble, object by object.
+
+    Parameters
+    ----------
+    members : list of dict
+        What ``rows`` returned for each network.
+
+    Returns
+    -------
+    dict
+        The same columns: means, for the parameters weighted by inverse variance. The variance of
+        such a mean is the members' (harmonic) mean variance, since all look at the same noise and
+        averaging does not lessen it, and the scatter between them.
+    """
+
+    def all_of(name: str) -> np.ndarray:
+        return np.stack([np.asarray(one[name], float) for one in members])  # (member, n)
+
+    same = ("lens_prob", "lens_score", "purity", "artefact_prob")
+    columns = {name: all_of(name).mean(0) for name in same}
+    columns["lens_prob_spread"] = all_of("lens_prob").std(0)
+    for name in PARAMETERS:
+        value, weight = all_of(name), 1 / np.maximum(all_of(f"{name}_err"), 1e-9) ** 2
+        weight_sum = weight.sum(0)
+        columns[name] = mean = (weight * value).sum(0) / weight_sum
+        scatter = (weight * (value - mean) ** 2).sum(0) / weight_sum
+        columns[f"{name}_err"] = np.sqrt(len(members) / weight_sum + scatter)
+    flags = np.bitwise_or.reduce([one["flags"] for one in members])
+    return _finished(columns, members[0]["object_id"], flags)
+
 
 AGAINST = {
     "theta_e": ("Einstein radius", "arcsec"),
@@ -190,144 +248,3 @@ CAVEAT = (
     "states the purity to expect, where the test set is large enough to know it."
 )
 """What a reader of the report must know."""
-
-PREVALENCE = 1e-3
-"""Lenses per galaxy among preselected massive galaxies of the sky, for the purity to expect."""
-
-METRICS = {
-    "auroc": (
-        "Area under the ROC curve",
-        "Chance that a lens scores above a non-lens. High values alone are no evidence: finders at "
-        "0.96 can be useless at the false-positive rates the sky demands.",
-    ),
-    "average_precision": (
-        "Average precision",
-        "Purity averaged over completeness, at the test set's share of lenses.",
-    ),
-    "tpr_zero_fp": (
-        "Completeness with no false positive",
-        "Share of lenses that score above every non-lens of the test set; falls as the set grows.",
-    ),
-    "tpr_at_fpr_*": (
-        "Completeness at a false-positive rate of *",
-        "Share of lenses above the threshold that this share of non-lenses passes.",
-    ),
-    "purity_on_sky": (
-        "Purity to expect on the sky",
-        "Share of true lenses above the threshold of false-positive rate 1e-2, if one in a "
-        "thousand galaxies looked at is a lens and the sky looks like the test set.",
-    ),
-    "completeness": ("Completeness at 0.5", "Share of lenses with lens_prob above 0.5."),
-    "ece": (
-        "Calibration error",
-        "Mean gap between lens_prob and the share of lenses found at it, in ten equal bins. Small "
-        "samples have some by chance.",
-    ),
-    "brier": ("Brier score", "Mean squared difference of lens_prob and truth; 0 is perfect."),
-    "fpr_*": ("False positives: *", "Share of this kind of non-lens with lens_prob above 0.5."),
-}
-"""metric (``*`` stands for any text) -> its name for people, and what it means."""
-
-
-def score(
-    truth: dict[str, np.ndarray], rows: dict[str, np.ndarray], bootstrap: int = 200, seed: int = 1
-) -> dict[str, tuple[float, float]]:
-    """Measure the finder on labelled rows.
-
-    Parameters
-    ----------
-    truth : dict
-        ``is_lens`` (n,), optionally ``kind`` (n,).
-    rows : dict
-        ``lens_prob`` and ``lens_score`` (n,), in the order of ``truth``.
-    bootstrap : int
-        Resamplings of the rows, from whose scatter the uncertainty comes.
-    seed : int
-        Seed of the resamplings.
-
-    Returns
-    -------
-    dict
-        metric -> (value, uncertainty), as ``METRICS`` explains them. The uncertainty is the
-        standard deviation over the resamplings; for plain shares (``completeness``,
-        ``fpr_<kind>``) at least half the 68% Wilson interval, so that 0 of 20 is not "0 +- 0".
-
-    Raises
-    ------
-    AstromlError
-        If the labels hold one class only.
-    """
-    is_lens = truth[LABEL].astype(bool)
-    if is_lens.all() or not is_lens.any():
-        kind = "lenses" if is_lens.any() else "non-lenses"
-        raise AstromlError(
-            f"all {len(is_lens)} labelled objects are {kind}; metrics need both, label more"
-        )
-    values = _metrics(is_lens, rows, truth.get("kind"))
-    rng = np.random.default_rng(seed)
-    draws: dict[str, list] = {name: [] for name in values}
-    for _ in range(bootstrap):
-        pick = rng.integers(0, len(is_lens), len(is_lens))
-        if is_lens[pick].all() or not is_lens[pick].any():
-            continue
-        kind = truth["kind"][pick] if "kind" in truth else None
-        sample = {name: np.asarray(rows[name])[pick] for name in ("lens_prob", "lens_score")}
-        for name, value in _metrics(is_lens[pick], sample, kind).items():
-            draws.setdefault(name, []).append(value)
-    trials = _trials(is_lens, truth.get("kind"))
-    return {
-        name: (value, _error(value, draws[name], trials.get(name)))
-        for name, value in values.items()
-    }
-
-
-def _trials(is_lens: np.ndarray, kind: np.ndarray | None) -> dict[str, int]:
-    """Return the number of objects behind each plain share."""
-    trials = {"completeness": int(is_lens.sum())}
-    if kind is not None:
-        names, counts = np.unique(kind[~is_lens], return_counts=True)
-        trials |= {f"fpr_{name}": int(count) for name, count in zip(names, counts)}
-    return trials
-
-
-def _error(value: float, draws: list[float], trials: int | None) -> float:
-    scatter = float(np.std(draws)) if len(draws) > 1 else np.nan
-    if trials is None:
-        return scatter
-    # Half width of the Wilson interval at one sigma (Wilson 1927).
-    wilson = np.sqrt(value * (1 - value) / trials + 0.25 / trials**2) / (1 + 1 / trials)
-    return float(np.fmax(scatter, wilson))
-
-
-def _metrics(is_lens: np.ndarray, rows: dict, kind: np.ndarray | None) -> dict[str, float]:
-    from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
-
-    rank, prob = rows["lens_score"], np.asarray(rows["lens_prob"], float)
-    fpr, tpr, _ = roc_curve(is_lens, rank, drop_intermediate=False)
-    values = {
-        "auroc": roc_auc_score(is_lens, rank),
-        "average_precision": average_precision_score(is_lens, rank),
-        "tpr_zero_fp": tpr[fpr == 0].max(),
-    }
-    negatives = np.count_nonzero(~is_lens)
-    for name, (level, fewest) in FPR_LEVELS.items():
-        if negatives >= fewest:
-            values[f"tpr_at_fpr_{name}"] = tpr[fpr <= level].max()
-    if "tpr_at_fpr_1e-2" in values:
-        true = PREVALENCE * values["tpr_at_fpr_1e-2"]
-        values["purity_on_sky"] = true / (true + (1 - PREVALENCE) * 0.01)
-    values["completeness"] = (prob[is_lens] > 0.5).mean()
-    values["ece"] = _calibration_error(is_lens, prob)
-    values["brier"] = np.mean((prob - is_lens) ** 2)
-    if kind is not None:
-        for name in np.unique(kind[~is_lens]):
-            values[f"fpr_{name}"] = (prob[~is_lens & (kind == name)] > 0.5).mean()
-    return {name: float(value) for name, value in values.items()}
-
-
-def _calibration_error(is_lens: np.ndarray, prob: np.ndarray) -> float:
-    """Return the expected calibration error in ten equal bins (Guo et al. 2017, eq. 3)."""
-    bins = np.minimum((prob * 10).astype(int), 9)
-    total = np.bincount(bins, minlength=10)
-    gap = np.abs(np.bincount(bins, prob - is_lens, minlength=10))
-    return gap.sum() / total.sum()

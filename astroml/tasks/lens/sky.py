@@ -13,15 +13,16 @@ from astroml.errors import AstromlError
 from astroml.sky import galaxies
 from astroml.sky.conditions import conditions, defects, places
 from astroml.sky.conditions import stream as generator
-from astroml.sky.lenses import draw_lens, draw_mass, draw_source, draw_theta_e
-from astroml.sky.noise import CLEAN, noise_level, unit_noise
-from astroml.sky.render import arc_snr, draw_cutouts, draw_light, gains, render
+from astroml.sky.hosts import inject
+from astroml.sky.lenses import draw_lens, draw_source
+from astroml.sky.noise import CLEAN
+from astroml.sky.render import draw_cutouts, render
 from astroml.survey import Survey, galactic_extinction
 from astroml.tasks.lens import NEGATIVES, Sky
 
-__all__ = ["UNITS", "fresh", "inject", "labels", "population", "render", "stream"]
+__all__ = ["UNITS", "bare", "fresh", "inject", "labels", "population", "render", "stream"]
 
-LAYOUT, LIGHT, OWN, SCATTER, INJECTED = range(5)
+LAYOUT, LIGHT, OWN, SCATTER = range(4)
 """Streams of random numbers; a generator is seeded by (seed, stream, object)."""
 
 UNITS = {
@@ -146,6 +147,20 @@ def labels(columns: dict, rendered: dict) -> dict[str, np.ndarray]:
     }
 
 
+def bare(psf_fwhm: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the labels (n,) of hosts without arcs, of some seeing (n, band), arcsec."""
+    rows = len(psf_fwhm)
+    nothing = {
+        name: np.zeros(rows)
+        for name in (
+            "is_lens", "defect", "mag_i", "source_x", "source_y",
+            *(f"lens_{name}" for name in ("theta_e", "x", "y", "q", "phi", "shear_1", "shear_2")),
+        )
+    }  # fmt: skip
+    nothing |= {"is_lens": np.zeros(rows, np.int64), "kind": np.full(rows, "twin")}
+    return labels(nothing, {"arc_snr": np.zeros(rows), "psf_fwhm": psf_fwhm})
+
+
 FRESH = 2**32
 """Seeds of fresh batches start at multiples of this, above those that people choose."""
 
@@ -253,90 +268,3 @@ def _draw_object(sky, survey, wavelengths, seed: int, kind: str, key: int) -> di
         lens["lens_theta_e"] = 0.0
     parts = parts + galaxies.neighbours(own)
     return {"parts": parts, **lens, **source, **seeing, "mag_i": parts[0]["mag"]}
-
-
-@torch.no_grad()
-def inject(
-    image: np.ndarray,
-    sigma: np.ndarray,
-    psf_fwhm: np.ndarray,
-    survey: Survey,
-    sky: Sky,
-    seed: int,
-    rows: np.ndarray,
-    device: str = "cpu",
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    """Add lensed sources, and the noise of their photons, around the galaxies of real cutouts.
-
-    The galaxy at the centre is the lens: its second moments give the mass its shape. Nothing else
-    of the image is read or changed, and pixels without data stay so.
-
-    Parameters
-    ----------
-    image : (n, band, y, x) array
-        nJy per pixel.
-    sigma : (n, band) array
-        Background noise of one pixel, nJy.
-    psf_fwhm : (n, band) array
-        arcsec
-    survey : Survey
-        Pixels, gains; its bands are those of ``image``.
-    sky : Sky
-        Range and law of theta_e.
-    seed : int
-        Seed; with ``rows`` it decides every draw.
-    rows : (n,) array of int
-        Number of each host, from which its random numbers come.
-    device : str
-        Where to render.
-
-    Returns
-    -------
-    image : (n, band, y, x) float32 array
-        The cutouts with arcs.
-    truth : dict of (n, ...) arrays
-        ``is_lens``, ``theta_e``, ``arc_snr``, ``magnification``, and the drawn parameters.
-    """
-    wavelengths = np.array([band.wavelength for band in survey.bands.values()])
-    axis_ratio, turn = _moments(image, sigma, survey.pixel_scale)
-    drawn = []
-    for which, row in enumerate(rows):
-        rng = generator(seed, INJECTED, int(row))
-        theta_e = draw_theta_e(rng, sky.theta_e, sky.theta_e_law)
-        lens = draw_mass(rng, theta_e, axis_ratio[which], turn[which])
-        lens["z_source"] = rng.uniform(0.8, 3.0)
-        noise, seeing = sigma[which].astype(float), psf_fwhm[which].astype(float)
-        drawn.append(lens | draw_source(rng, lens, survey, wavelengths, noise, seeing))
-    columns = {name: np.array([one[name] for one in drawn]) for name in drawn[0]}
-    blank = galaxies.stack([[] for _ in rows], wavelengths, np.zeros((len(rows), 1, len(sigma[0]))))
-    round_ = {"psf_fwhm": psf_fwhm, "psf_q": np.ones(len(rows)), "psf_phi": np.zeros(len(rows))}
-    light = draw_light(columns | blank | round_, survey, image.shape[-1], range(len(rows)), device)
-    arcs, level = light["arcs"], torch.from_numpy(np.asarray(sigma, np.float32)).to(device)
-    photons = noise_level(arcs, torch.zeros_like(level), gains(survey, device))
-    noise = unit_noise(rows, arcs.shape[1], arcs.shape[-1], survey.noise_correlation, seed)
-    added = (arcs + noise.to(device) * photons).cpu().numpy()
-    truth = {
-        "is_lens": np.ones(len(rows), np.int64),
-        "theta_e": columns["lens_theta_e"],
-        "arc_snr": arc_snr(arcs, level).cpu().numpy(),
-        "magnification": light["magnification"].cpu().numpy(),
-    }
-    return (image + added).astype(np.float32), truth | columns
-
-
-def _moments(image, sigma, pixel_scale: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return axis ratio and angle (n,), rad, of the central galaxy from its second moments.
-
-    Bands are added with the weight of their noise, under a Gaussian of 1 arcsec; the ratio is that
-    of the blurred light, no flatter than 0.5.
-    """
-    weight = 1 / np.maximum(sigma, 1e-12)[..., None, None]
-    stack = np.nan_to_num(image * weight).sum(1)
-    axis = (np.arange(image.shape[-1]) - (image.shape[-1] - 1) / 2) * pixel_scale
-    x, y = axis[None, None, :], axis[None, :, None]
-    light = np.clip(stack, 0, None) * np.exp(-0.5 * (x**2 + y**2))
-    total = np.maximum(light.sum((1, 2)), 1e-12)
-    xx, yy, xy = ((light * one).sum((1, 2)) / total for one in (x * x, y * y, x * y))
-    spread, sum_ = np.hypot(xx - yy, 2 * xy), np.maximum(xx + yy, 1e-12)
-    ratio = np.sqrt(np.clip((sum_ - spread) / (sum_ + spread), 0.25, 1))
-    return ratio, 0.5 * np.arctan2(2 * xy, xx - yy)

@@ -1,0 +1,117 @@
+"""What the validation split says of a trained network: probabilities, errors, purity."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from astroml.tasks.lens.parameters import ARTEFACT, LABEL, PARAMETERS, sigma_of
+
+FEWEST = 20
+"""Lenses with a known parameter below which its errors are left as the network claims them."""
+
+POINTS = 64
+"""Points of the table of false-positive rates, at most."""
+
+
+def calibrate(output: dict, targets: dict[str, np.ndarray]) -> dict:
+    """Calibrate on the validation split.
+
+    Parameters
+    ----------
+    output : dict
+        Of the network: ``lens_logit``, ``artefact_logit`` and the parameters', each (n,).
+    targets : dict
+        ``is_lens`` (n,); optionally ``artefact`` and the parameters.
+
+    Returns
+    -------
+    dict
+        For the weights' card. ``slope`` and ``offset`` of the lens logit, ``artefact_slope`` and
+        ``artefact_offset`` of the artefacts'; ``sigma``, parameter -> factor on its claimed error;
+        ``roc``, see ``roc_table``.
+    """
+    truth = targets[LABEL].astype(float)
+    slope, offset = platt(output["lens_logit"], truth)
+    facts = {"slope": slope, "offset": offset, "artefact_slope": 1.0, "artefact_offset": 0.0}
+    if ARTEFACT in targets:
+        spoilt = np.asarray(targets[ARTEFACT], float)
+        known = np.isfinite(spoilt)
+        if 0 < spoilt[known].sum() < known.sum():
+            slope, offset = platt(output["artefact_logit"][known], spoilt[known])
+            facts |= {"artefact_slope": slope, "artefact_offset": offset}
+    facts["sigma"] = {name: sigma_factor(name, output, targets) for name in PARAMETERS}
+    facts["roc"] = roc_table(output["lens_logit"], truth)
+    return facts
+
+
+def platt(logit: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+    """Fit slope and offset of a logit (Platt 1999).
+
+    Parameters
+    ----------
+    logit, truth : (n,) array
+        Truth is 0 or 1.
+    """
+    from scipy.optimize import minimize
+
+    logit = np.asarray(logit, float)
+    # Platt's own smoothing of the targets keeps the fit finite when the classes do not overlap.
+    ones, zeros = truth.sum(), (1 - truth).sum()
+    soft = np.where(truth == 1, (ones + 1) / (ones + 2), 1 / (zeros + 2))
+
+    def loss(terms):
+        z = terms[0] * logit + terms[1]
+        return np.mean(np.logaddexp(0, z) - soft * z)
+
+    slope, offset = minimize(loss, x0=[1.0, 0.0], method="BFGS").x
+    return float(slope), float(offset)
+
+
+def probability(logit: np.ndarray, slope: float, offset: float) -> np.ndarray:
+    """Return the calibrated probability (n,), without overflow."""
+    return 1 / (1 + np.exp(-np.clip(slope * np.asarray(logit, float) + offset, -60, 60)))
+
+
+def sigma_factor(name: str, output: dict, targets: dict[str, np.ndarray]) -> float:
+    """Return the factor on a parameter's claimed sigma so that 68% of residuals lie within."""
+    if name not in targets or f"{name}_mean" not in output:
+        return 1.0
+    true = PARAMETERS[name].seen(targets[name])
+    known = (targets[LABEL] > 0) & np.isfinite(true)
+    if known.sum() < FEWEST:
+        return 1.0
+    pull = np.abs(true - output[f"{name}_mean"])[known] / sigma_of(output, name)[known]
+    return float(np.quantile(pull, 0.6827))
+
+
+def roc_table(logit: np.ndarray, truth: np.ndarray) -> dict[str, list[float]]:
+    """Tabulate the ROC curve at the scores of some non-lenses, more of them at the top.
+
+    Returns
+    -------
+    dict
+        ``threshold``, rising, and of all that score at least that high ``tpr`` and ``fpr``, the
+        shares of lenses and of non-lenses. ``fpr`` is never below one over their number.
+    """
+    lenses, others = np.sort(logit[truth == 1]), np.sort(logit[truth == 0])[::-1]
+    if not len(lenses) or not len(others):
+        return {"threshold": [], "tpr": [], "fpr": []}
+    which = np.unique(np.geomspace(1, len(others), POINTS).round().astype(int))[::-1]
+    threshold = others[which - 1]
+    missed = np.searchsorted(lenses, threshold, side="left") / len(lenses)
+    passed = np.searchsorted(others[::-1], threshold, side="left")
+    facts = {"threshold": threshold, "tpr": 1 - missed, "fpr": 1 - passed / len(others)}
+    return {name: [float(f"{one:.6g}") for one in values] for name, values in facts.items()}
+
+
+def purity(logit: np.ndarray, roc: dict[str, list[float]], prevalence: float) -> np.ndarray:
+    """Return the share of lenses to expect among all that score at least as high, (n,).
+
+    ``p tpr / (p tpr + (1 - p) fpr)`` at the next lower threshold of the table, p the prevalence; it
+    never falls with the score, since a higher score is no weaker evidence: where the table runs out
+    of non-lenses, the smallest rate that it can measure stands.
+    """
+    tpr, fpr = np.append(1.0, roc["tpr"]), np.append(1.0, roc["fpr"])
+    expected = prevalence * tpr / (prevalence * tpr + (1 - prevalence) * fpr)
+    expected = np.maximum.accumulate(expected)
+    return expected[np.searchsorted(np.asarray(roc["threshold"], float), logit, side="right")]

@@ -1,0 +1,338 @@
+"""How good the finder is: metrics of labelled rows, each with its uncertainty.
+
+Every metric is a function of weights, one per object: with ones it is the value, with the counts of
+a resampling one draw of the bootstrap. What can be sorted is sorted once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from astroml.errors import AstromlError
+from astroml.tasks.lens.parameters import LABEL, PARAMETERS
+
+FPR_LEVELS = {
+    "1e-1": (0.1, 10),
+    "1e-2": (0.01, 100),
+    "1e-3": (1e-3, 10_000),
+    "1e-4": (1e-4, 100_000),
+}
+"""False-positive rates at which completeness is stated, and the fewest negatives that allow it."""
+
+TPR10 = (1e-4, 10_000)
+"""False-positive rate that ``tpr10`` stays below, 10 in 100,000, and the fewest negatives."""
+
+PREVALENCE = 1e-3
+"""Lenses per galaxy among preselected massive galaxies of the sky, for the purity to expect."""
+
+DETECTABLE = (1.2, 20.0)
+"""theta_e over the seeing's FWHM, and arc S/N, above which experts find lenses at all."""
+
+OUTLIER = 0.2
+"""Relative error of theta_e beyond which it is an outlier."""
+
+_OF_DETECTABLE = (
+    " Of detectable lenses: theta_e above 1.2 times the seeing's FWHM and arc S/N above 20, where "
+    "the labels tell them, else of all lenses."
+)
+
+METRICS = {
+    "auroc": (
+        "Area under the ROC curve",
+        "Chance that a lens scores above a non-lens. High values alone are no evidence: finders at "
+        "0.96 can be useless at the false-positive rates the sky demands." + _OF_DETECTABLE,
+    ),
+    "auroc_all": (
+        "Area under the ROC curve, all lenses",
+        "The same for all lenses, those among them that are too small or too faint for experts.",
+    ),
+    "average_precision": (
+        "Average precision",
+        "Purity averaged over completeness, at the test set's share of detectable lenses.",
+    ),
+    "tpr_zero_fp": (
+        "Completeness with no false positive",
+        "Share of detectable lenses that score above every non-lens of the test set; falls as the "
+        "set grows.",
+    ),
+    "tpr10": (
+        "Completeness below ten false positives in 100,000",
+        "Highest share of detectable lenses at a threshold that fewer than one in 10,000 "
+        "non-lenses pass (TPR10 of the Bologna challenge, Metcalf et al. 2019).",
+    ),
+    "tpr_at_fpr_*": (
+        "Completeness at a false-positive rate of *",
+        "Share of detectable lenses above the threshold that this share of non-lenses passes.",
+    ),
+    "purity_on_sky": (
+        "Purity to expect on the sky",
+        "Share of true lenses above the threshold of false-positive rate 1e-2, if one in a "
+        "thousand galaxies looked at is a detectable lens and the sky looks like the test set.",
+    ),
+    "completeness": ("Completeness at 0.5", "Share of detectable lenses with lens_prob above 0.5."),
+    "ece": (
+        "Calibration error",
+        "Mean gap between lens_prob and the share of lenses found at it, in ten equal bins. Small "
+        "samples have some by chance.",
+    ),
+    "brier": ("Brier score", "Mean squared difference of lens_prob and truth; 0 is perfect."),
+    "fpr_*": ("False positives: *", "Share of this kind of non-lens with lens_prob above 0.5."),
+    "theta_e_bias": (
+        "theta_e: bias",
+        "Median of (measured - true) / true of the Einstein radius, of detectable lenses, found or "
+        "not.",
+    ),
+    "theta_e_scatter": (
+        "theta_e: scatter",
+        "Half the width of the central 68% of (measured - true) / true.",
+    ),
+    "theta_e_outliers": (
+        "theta_e: outliers",
+        "Share of detectable lenses whose theta_e is wrong by more than 20%.",
+    ),
+}
+"""metric (``*`` stands for any text) -> its name for people, and what it means."""
+
+for _name in PARAMETERS:
+    METRICS.setdefault(
+        f"{_name}_bias", (f"{_name}: bias", "Median of measured - true, of detectable lenses.")
+    )
+    METRICS.setdefault(
+        f"{_name}_scatter",
+        (f"{_name}: scatter", "Half the width of the central 68% of measured - true."),
+    )
+    METRICS[f"{_name}_coverage_68"] = (
+        f"{_name}: coverage",
+        "Share of detectable lenses whose true value lies within the claimed error; 0.68 is right.",
+    )
+
+
+def score(
+    truth: dict[str, np.ndarray], rows: dict[str, np.ndarray], bootstrap: int = 200, seed: int = 1
+) -> dict[str, tuple[float, float]]:
+    """Measure the finder on labelled rows.
+
+    Parameters
+    ----------
+    truth : dict
+        ``is_lens`` (n,); optionally ``kind``, ``group``, the parameters, ``arc_snr`` and ``seeing``
+        (arcsec), each (n,).
+    rows : dict
+        ``lens_prob`` and ``lens_score`` (n,), in the order of ``truth``; optionally the parameters
+        and their errors.
+    bootstrap : int
+        Resamplings, from whose scatter the uncertainty comes: of groups, so that a lens and its
+        twin are drawn together.
+    seed : int
+        Seed of the resamplings.
+
+    Returns
+    -------
+    dict
+        metric -> (value, uncertainty), as ``METRICS`` explains them. The uncertainty is the
+        standard deviation over the resamplings; for plain shares at least half the 68% Wilson
+        interval, so that 0 of 20 is not "0 +- 0". What is said of detectable lenses is left out
+        where there are none.
+
+    Raises
+    ------
+    AstromlError
+        If the labels hold one class only.
+    """
+    is_lens = truth[LABEL].astype(bool)
+    if is_lens.all() or not is_lens.any():
+        kind = "lenses" if is_lens.any() else "non-lenses"
+        raise AstromlError(
+            f"all {len(is_lens)} labelled objects are {kind}; metrics need both, label more"
+        )
+    measures = _measures(truth, rows, is_lens, detectable(truth))
+    value, trials = _evaluate(measures, np.ones(len(is_lens)))
+    unit = _units(truth.get("group"), len(is_lens))
+    rng = np.random.default_rng(seed)
+    draws: dict[str, list[float]] = {name: [] for name in value}
+    for _ in range(bootstrap):
+        counts = np.bincount(rng.integers(0, unit.max() + 1, unit.max() + 1))
+        weights = np.pad(counts, (0, unit.max() + 1 - len(counts)))[unit].astype(float)
+        for name, drawn in _evaluate(measures, weights)[0].items():
+            draws[name].append(drawn)
+    return {name: (value[name], _error(value[name], draws[name], trials[name])) for name in value}
+
+
+def detectable(truth: dict[str, np.ndarray]) -> np.ndarray:
+    """Return which lenses (n,) an expert could find; all of them where the labels do not tell."""
+    is_lens = truth[LABEL].astype(bool)
+    if not {"theta_e", "arc_snr", "seeing"} <= set(truth):
+        return is_lens
+    resolved = truth["theta_e"] > DETECTABLE[0] * truth["seeing"]
+    return is_lens & resolved & (truth["arc_snr"] > DETECTABLE[1])
+
+
+def _units(group: np.ndarray | None, n: int) -> np.ndarray:
+    """Return the number (n,) of what each object is resampled with; a group of -1 is none."""
+    if group is None or np.asarray(group).dtype.kind not in "iu":
+        return np.arange(n)
+    own = -1 - np.arange(n)
+    return np.unique(np.where(group >= 0, group, own), return_inverse=True)[1]
+
+
+def _evaluate(measures: list, weights: np.ndarray) -> tuple[dict[str, float], dict[str, float]]:
+    """Return the metrics, and of plain shares the number that they are shares of."""
+    values, trials = {}, {}
+    for measure in measures:
+        for name, (value, of) in measure(weights).items():
+            values[name], trials[name] = float(value), of
+    return values, trials
+
+
+def _measures(truth: dict, rows: dict, is_lens: np.ndarray, seen: np.ndarray) -> list[Callable]:
+    """Return the functions of weights that give the metrics, in the order of ``METRICS``."""
+    rank, prob = np.asarray(rows["lens_score"]), np.asarray(rows["lens_prob"], float)
+    measures = []
+    if seen.any():
+        measures.append(_ranking(rank, seen, ~is_lens))
+    measures.append(_area("auroc_all", rank, is_lens, ~is_lens))
+    if seen.any():
+        measures.append(_shares({"completeness": (seen, prob > 0.5)}))
+    measures.append(_calibration(is_lens, prob))
+    if "kind" in truth:
+        kinds = np.unique(truth["kind"][~is_lens])
+        each = {f"fpr_{name}": (~is_lens & (truth["kind"] == name), prob > 0.5) for name in kinds}
+        measures.append(_shares(each))
+    for name in PARAMETERS:
+        if name in truth and name in rows and f"{name}_err" in rows:
+            known = seen & np.isfinite(truth[name])
+            if known.any():
+                measures.append(_parameter(name, truth[name], rows, known))
+    return measures
+
+
+def _curve(rank: np.ndarray, yes: np.ndarray, no: np.ndarray) -> Callable:
+    """Return a function of weights: true and false positives above each threshold, falling."""
+    which = np.flatnonzero(yes | no)
+    order = which[np.argsort(-rank[which], kind="stable")]
+    last = np.append(np.flatnonzero(np.diff(rank[order])), len(order) - 1)  # of equal scores
+    hit = yes[order]
+
+    def curve(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        ordered = weights[order]
+        passed = np.cumsum(ordered)[last]
+        true = np.cumsum(ordered * hit)[last]
+        return true, passed - true
+
+    return curve
+
+
+def _auroc(true: np.ndarray, false: np.ndarray) -> float:
+    """Return the area under the curve by trapezoids: ties count half."""
+    true, false = np.append(0, true), np.append(0, false)
+    with np.errstate(invalid="ignore"):
+        return np.trapezoid(true, false) / (true[-1] * false[-1])
+
+
+def _area(name: str, rank: np.ndarray, yes: np.ndarray, no: np.ndarray) -> Callable:
+    curve = _curve(rank, yes, no)
+    return lambda weights: {name: (_auroc(*curve(weights)), None)}
+
+
+def _ranking(rank: np.ndarray, yes: np.ndarray, no: np.ndarray) -> Callable:
+    """Return the metrics that need nothing but the order of the scores."""
+    curve, negatives = _curve(rank, yes, no), np.count_nonzero(no)
+    # A threshold is passed by whole objects: the small number keeps rounding from losing one.
+    levels = {
+        f"tpr_at_fpr_{name}": level + 1e-12
+        for name, (level, fewest) in FPR_LEVELS.items()
+        if negatives >= fewest
+    }
+    if negatives >= TPR10[1]:
+        levels = {"tpr10": TPR10[0] - 1e-12} | levels
+
+    def measure(weights: np.ndarray) -> dict:
+        true, false = curve(weights)
+        if not (true[-1] and false[-1]):
+            return {}
+
+        def tpr(level: float) -> float:
+            at = np.searchsorted(false, level * false[-1], side="right")
+            return true[at - 1] / true[-1] if at else 0.0
+
+        purity = true / np.maximum(true + false, 1e-9)
+        found = {
+            "auroc": _auroc(true, false),
+            "average_precision": (np.diff(true, prepend=0) * purity).sum() / true[-1],
+            "tpr_zero_fp": tpr(0.0),
+        } | {name: tpr(level) for name, level in levels.items()}
+        if "tpr_at_fpr_1e-2" in found:
+            real = PREVALENCE * found["tpr_at_fpr_1e-2"]
+            found["purity_on_sky"] = real / (real + (1 - PREVALENCE) * 0.01)
+        return {name: (value, None) for name, value in found.items()}
+
+    return measure
+
+
+def _shares(cases: dict[str, tuple[np.ndarray, np.ndarray]]) -> Callable:
+    """Return plain shares: of each case (who counts, who is it) the weighted share."""
+    chosen = {}
+    for name, (counts, is_it) in cases.items():
+        of = np.flatnonzero(counts)
+        chosen[name] = of, is_it[of].astype(float)
+
+    def measure(weights: np.ndarray) -> dict:
+        found = {}
+        for name, (of, is_it) in chosen.items():
+            total = weights[of].sum()
+            if total:
+                found[name] = (weights[of] @ is_it / total, len(of))
+        return found
+
+    return measure
+
+
+def _calibration(is_lens: np.ndarray, prob: np.ndarray) -> Callable:
+    """Return the expected calibration error in ten equal bins (Guo et al. 2017, eq. 3); Brier."""
+    bins, gap = np.minimum((prob * 10).astype(int), 9), prob - is_lens
+
+    def measure(weights: np.ndarray) -> dict:
+        total = weights.sum()
+        gaps = np.abs(np.bincount(bins, weights * gap, minlength=10))
+        return {"ece": (gaps.sum() / total, None), "brier": (weights @ gap**2 / total, None)}
+
+    return measure
+
+
+def _parameter(name: str, truth: np.ndarray, rows: dict, known: np.ndarray) -> Callable:
+    """Return bias, scatter and coverage of a parameter; relative ones and outliers of theta_e."""
+    which = np.flatnonzero(known)
+    true = np.asarray(truth, float)[which]
+    wrong = np.asarray(rows[name], float)[which] - true
+    covered = np.abs(wrong) < np.asarray(rows[f"{name}_err"], float)[which]
+    residual = wrong / true if PARAMETERS[name].log else wrong
+    order = np.argsort(residual)
+    ordered = residual[order]
+    cases = {f"{name}_coverage_68": covered}
+    if PARAMETERS[name].log:
+        cases = {f"{name}_outliers": np.abs(residual) > OUTLIER} | cases
+
+    def measure(weights: np.ndarray) -> dict:
+        mine = weights[which]
+        total = mine.sum()
+        if not total:
+            return {}
+        above = np.cumsum(mine[order])
+        place = (above - 0.5 * mine[order]) / total
+        low, middle, high = np.interp([0.1587, 0.5, 0.8413], place, ordered)
+        found = {f"{name}_bias": (middle, None), f"{name}_scatter": ((high - low) / 2, None)}
+        return found | {key: (mine @ which_ / total, len(which)) for key, which_ in cases.items()}
+
+    return measure
+
+
+def _error(value: float, draws: list[float], trials: int | None) -> float:
+    draws = [drawn for drawn in draws if np.isfinite(drawn)]
+    scatter = float(np.std(draws)) if len(draws) > 1 else np.nan
+    if trials is None:
+        return scatter
+    # Half width of the Wilson interval at one sigma (Wilson 1927).
+    wilson = np.sqrt(value * (1 - value) / trials + 0.25 / trials**2) / (1 + 1 / trials)
+    return float(np.fmax(scatter, wilson))
