@@ -1,8 +1,7 @@
 """The one training loop: any task, one optimiser per part, best epoch by validation.
 
 Every epoch draws its order and its views from the seed and its own number, and fresh objects come
-from a stream that can begin anywhere, so that a run taken up again after a kill goes on as if
-nothing had happened, and a checkpoint needs no random state.
+from a stream that can begin anywhere: a run taken up after a kill goes on as if nothing happened.
 """
 
 from __future__ import annotations
