@@ -67,8 +67,7 @@ def train(
     out : Path
         Weights to write, ``.safetensors``; the card comes beside them.
     work : Path, optional
-        Folder of the checkpoint; by default beside ``out``. The checkpoint goes when the weights
-        are there.
+        Folder of the checkpoint, by default beside ``out``; gone when the weights are there.
     device : str
         ``auto``, ``cpu`` or ``cuda``.
     sky : Strict, optional
@@ -100,8 +99,8 @@ def train(
     card = loop.finish()
     card["provenance"] = provenance.stamp("train", settings, store.shards, resume_key=key, **drawn)
     weights.save(Path(out), loop.best, card)
-    told = dict(list(card["metrics"].items())[:SHOWN])
-    print(f"wrote {out}: epoch {card['best_epoch']}, " + brief(told))
+    first = dict(list(card["metrics"].items())[:SHOWN])
+    print(f"wrote {out}: epoch {card['best_epoch']}, " + brief(first))
     saved.unlink(missing_ok=True)
     if not any(saved.parent.iterdir()):
         saved.parent.rmdir()
