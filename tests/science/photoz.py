@@ -5,7 +5,7 @@ from pathlib import Path
 from run import metrics_of
 
 SEED = 1
-SPLITS = "{val: 0.15, test: 0.2}"
+SPLITS = "{val: 0.12, test: 0.3}"
 KEYS = (
     "sigma_mad",
     "sigma_mad_knn",
@@ -18,10 +18,10 @@ KEYS = (
     "pit_ks",
     "coverage_68",
 )
-TRAIN = "{epochs: 7, batch_size: 64, lr: 0.002, ema: 0.998, patience: 7}"
+TRAIN = "{epochs: 8, batch_size: 64, lr: 0.002, ema: 0.998, patience: 8}"
 SKIES = {
     "": ("config/photoz/real.yaml", f"{{z_max: 1.0, bins: 200, train: {TRAIN}}}"),
-    "sim_": ("{objects: 20000, copies: 3}", f"{{z_max: 0.6, bins: 200, train: {TRAIN}}}"),
+    "sim_": ("{objects: 20000, copies: 2}", f"{{z_max: 0.5, bins: 200, train: {TRAIN}}}"),
 }
 """Prefix of the record's keys -> what is simulated, and the options of the network."""
 
