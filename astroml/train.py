@@ -15,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from astroml import provenance, tasks
-from astroml.config import Strict, TaskOptions, TrainOptions
+from astroml.config import Strict, TaskOptions
 from astroml.errors import AstromlError
 from astroml.nets import checkpoint, sweep, weights
 from astroml.nets.augment import random_view
@@ -28,6 +28,7 @@ from astroml.nets.device import place, start
 from astroml.nets.forward import Forward, gather
 from astroml.nets.fresh import Fresh
 from astroml.nets.normalise import fit
+from astroml.nets.optimise import adamw, parts_of, schedule
 from astroml.progress import Progress
 from astroml.store import Store, open_store
 from astroml.survey import Survey
@@ -126,6 +127,10 @@ class Loop:
         self.task, self.net_of = tasks.load(task), tasks.load(task, "net")
         self.store, self.rows, self.targets, self.fresh = store, rows, targets, fresh
         self.turns = getattr(self.task, "TURNS", {})
+        planes = tuple(name for name in getattr(self.task, "PLANES", ()) if store.has(name))
+        self.read = partial(
+            read_batches, store, size=self.run.batch_size, columns=targets, planes=planes
+        )
         self.fabric = start(where)
         self.normalisation = fit(store, rows["train"])
         torch.manual_seed(self.run.seed)
@@ -189,9 +194,7 @@ class Loop:
         order = self.rows["train"][torch.randperm(len(self.rows["train"]), generator=draw).numpy()]
         augment = partial(random_view, shift=self.run.shift, draw=draw)
         stored, fresh = self.sources
-        old = read_batches(
-            self.store, order if stored else order[:0], self.run.batch_size, self.targets
-        )
+        old = self.read(order if stored else order[:0])
         new = self.fresh.over(epoch, self.fabric.device.type) if self.fresh else iter(())
         for raw in woven(old, stored, new, fresh):
             ready = to_device(self.fabric, raw)
@@ -211,7 +214,7 @@ class Loop:
     def validate(self) -> float:
         """Return the averaged weights' mean loss over the validation split, parts added up."""
         total = 0.0
-        for raw in read_batches(self.store, self.rows["val"], self.run.batch_size, self.targets):
+        for raw in self.read(self.rows["val"]):
             batch = make_ready(to_device(self.fabric, raw), self.normalisation)
             with self.fabric.autocast():
                 losses = [loss for _, loss in self.net_of.objectives(self.average.net, batch)]
@@ -230,7 +233,8 @@ class Loop:
         forward = Forward(
             self.fabric, net, self.normalisation, self.run.batch_size, views, self.turns
         )
-        output = gather(forward.over(self.store, self.rows["val"]))
+        maps = getattr(self.task, "MAPS", {}).values()
+        output = gather(forward.over(self.store, self.rows["val"]), without=maps)
         truth = {name: values[self.rows["val"]] for name, values in self.targets.items()}
         objects = {name: values[self.rows["val"]] for name, values in self.store.objects.items()}
         del output["no_data"]
@@ -314,30 +318,6 @@ def choose_rows(
             labels = {name: values[rows[split]] for name, values in targets.items()}
             module.check(labels, split, settings)
     return rows, targets
-
-
-def parts_of(net: nn.Module) -> dict[str, list[nn.Parameter]]:
-    """Return the parameters of each part: as the network says, or all of them as ``net``."""
-    if hasattr(net, "parts"):
-        return {part: list(params) for part, params in net.parts().items()}
-    return {"net": list(net.parameters())}
-
-
-def adamw(params: list[nn.Parameter], run: TrainOptions) -> torch.optim.AdamW:
-    """Return the optimiser of one part; norms and offsets are not decayed."""
-    groups = [
-        {"params": [p for p in params if p.ndim > 1], "weight_decay": run.weight_decay},
-        {"params": [p for p in params if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=run.lr)
-
-
-def schedule(step: int, steps: int, warmup: float) -> float:
-    """Return the factor on the learning rate: a linear rise, then half a cosine down to zero."""
-    rise = max(1, round(warmup * steps))
-    if step < rise:
-        return (step + 1) / rise
-    return 0.5 * (1 + math.cos(math.pi * (step - rise + 1) / (steps - rise + 1)))
 
 
 def mix_seed(*numbers: int) -> int:

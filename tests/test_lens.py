@@ -263,6 +263,7 @@ def test_ranking_metrics_are_scikit_learns(decimals):
 
 
 def test_weights_are_copies_of_objects():
+    from astroml.resampling import evaluate
     from astroml.tasks.lens import metrics
 
     rng = np.random.default_rng(8)
@@ -277,7 +278,7 @@ def test_weights_are_copies_of_objects():
 
     def values(truth, rows, weights):
         is_lens = truth["is_lens"]
-        return metrics._evaluate(metrics._measures(truth, rows, is_lens, is_lens), weights)[0]
+        return evaluate(metrics._measures(truth, rows, is_lens, is_lens), weights)[0]
 
     copied = [{k: np.repeat(v, counts) for k, v in table.items()} for table in (truth, rows)]
     by_weight, by_copy = (

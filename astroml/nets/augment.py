@@ -27,7 +27,7 @@ COINS = [(bool(at & 1), bool(at & 2), bool(at & 4)) for at in range(8)]
 
 def random_view(
     flux: Tensor, valid: Tensor, shift: float, draw: torch.Generator
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Turn, mirror and shift each cutout at random.
 
     Parameters
@@ -46,11 +46,33 @@ def random_view(
     flux, valid : tensors like the input
     coin : (n, 3) tensor of bool
         How each was turned.
+    move : (n, 2) tensor
+        How each was shifted before, px.
     """
     n = len(flux)
     coin = torch.rand((n, 3), generator=draw).to(flux.device) < 0.5
     move = ((torch.rand((n, 2), generator=draw) * 2 - 1) * shift).to(flux.device)
-    return *view(flux, valid, coin, move), coin
+    return *view(flux, valid, coin, move), coin, move
+
+
+def view_plane(plane: Tensor, coin: Tensor, move: Tensor) -> Tensor:
+    """Turn, mirror and shift planes of labels as ``view`` does images.
+
+    Labels are codes, of which there is no mean: each pixel takes the one that is nearest, so that
+    an edge is right to half a pixel. What comes from beyond the rim has no label.
+
+    Parameters
+    ----------
+    plane : (n, y, x) tensor of uint8
+        Codes.
+    coin, move
+        See ``view``.
+    """
+    y, x = (
+        _matrix(plane.shape[-1], coin[:, axis], move[:, axis], _nearest)[:, 0] for axis in (0, 1)
+    )
+    turned = y @ pad(plane.to(move.dtype), (RIM,) * 4) @ x.mT
+    return torch.where(coin[:, 2, None, None], turned.mT, turned).round().to(plane.dtype)
 
 
 def turn(values: dict[str, Tensor], coin: Tensor, turns: dict) -> dict[str, Tensor]:
@@ -151,6 +173,10 @@ def _matrix(size: int, mirror: Tensor, move: Tensor, kernel: Callable[[Tensor], 
 def _lanczos(x: Tensor) -> Tensor:
     """Sharp enough to leave the noise nearly white, short enough not to ring far."""
     return torch.sinc(x) * torch.sinc(x / LOBES) * (x.abs() < LOBES)
+
+
+def _nearest(x: Tensor) -> Tensor:
+    return ((x > -0.5) & (x <= 0.5)).to(x.dtype)
 
 
 def _triangle(x: Tensor) -> Tensor:

@@ -11,17 +11,21 @@ import torch
 from lightning_fabric import Fabric
 from torch import Tensor
 
-from astroml.nets.augment import turn
+from astroml.nets.augment import turn, view_plane
 from astroml.nets.normalise import Normalisation, usable
 from astroml.store import Store
-from astroml.store.layout import PHOTOMETRY, PHOTOMETRY_PER_BAND
+from astroml.store.layout import PHOTOMETRY, PHOTOMETRY_PER_BAND, PLANES
 
 AHEAD = 3
 """Batches being read while the network works."""
 
 
 def read_batches(
-    store: Store, rows: np.ndarray, size: int, columns: dict[str, np.ndarray] | None = None
+    store: Store,
+    rows: np.ndarray,
+    size: int,
+    columns: dict[str, np.ndarray] | None = None,
+    planes: tuple[str, ...] = (),
 ) -> Iterator[dict[str, np.ndarray]]:
     """Read rows in the order given, the next batches in the background.
 
@@ -35,23 +39,27 @@ def read_batches(
         Cutouts per batch; the last may be smaller.
     columns : dict, optional
         Further columns (len(store), ...), such as targets, of which each batch gets its rows.
+    planes : tuple of str
+        Planes of labels to read too, of ``PLANES``.
 
     Yields
     ------
     dict
         ``image``, ``mask`` (n, band, y, x); ``sigma``, ``psf_fwhm``, ``flux``, ``flux_err``,
-        ``mw_transmission`` (n, band); ``ebv``, ``r_half`` (n,); the columns. What was measured of
-        the object is NaN where the store does not have it.
+        ``mw_transmission`` (n, band); ``ebv``, ``r_half`` (n,); ``pixel_scale`` (n,), arcsec; the
+        planes (n, y, x); the columns. What was measured of the object is NaN where the store does
+        not have it.
     """
     # Small columns are read whole and once: row by row they would cost as much as the pixels.
     span = np.arange(rows.min(), rows.max() + 1) if len(rows) else rows
     small = store.read(span, ("sigma", "psf_fwhm"))
     small["ebv"] = np.asarray(store.objects["ebv"][span], np.float32)
     small |= measured(store, span)
+    small["pixel_scale"] = np.full(len(span), store.header.pixel_scale, np.float32)
     columns = columns or {}
 
     def read(part: np.ndarray) -> dict[str, np.ndarray]:
-        batch = store.read(part, ("image", "mask"))
+        batch = store.read(part, ("image", "mask", *planes))
         batch |= {name: values[part - span[0]] for name, values in small.items()}
         return batch | {name: values[part] for name, values in columns.items()}
 
@@ -137,8 +145,8 @@ def make_ready(
     normalisation : Normalisation
         The stretch.
     augment : callable, optional
-        ``(flux, valid) -> (flux, valid, coin)``, applied to the flux before it is stretched; see
-        ``augment.random_view``.
+        ``(flux, valid) -> (flux, valid, coin, move)``, applied to the flux before it is stretched;
+        see ``augment.random_view``. Planes of labels turn along.
     turns : dict, optional
         Columns of the batch that turn with the image; see ``augment.turn``.
 
@@ -146,13 +154,16 @@ def make_ready(
     -------
     dict
         The batch with ``image`` (n, band, y, x) stretched, masked pixels 0, and ``valid`` (n, band,
-        y, x) bool in place of ``mask``.
+        y, x) bool in place of ``mask``; ``scale`` (n, band), nJy, that the flux was divided by.
     """
     flux, valid = usable(batch["image"], batch["mask"])
     if augment is not None:
-        flux, valid, coin = augment(flux, valid)
+        flux, valid, coin, move = augment(flux, valid)
         batch = turn(batch, coin, turns or {})
+        planes = [name for name in PLANES if name in batch]
+        batch = batch | {name: view_plane(batch[name], coin, move) for name in planes}
     image = normalisation.stretch(flux) * valid
     image = image.contiguous(memory_format=torch.channels_last)
     rest = {name: values for name, values in batch.items() if name not in ("image", "mask")}
-    return rest | {"image": image, "valid": valid}
+    scale = torch.tensor(normalisation.scale, dtype=image.dtype, device=image.device)
+    return rest | {"image": image, "valid": valid, "scale": scale.expand(len(image), -1)}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 
 import numpy as np
 import torch
@@ -110,9 +110,13 @@ class Forward:
         return {name: values / len(self.coins) for name, values in totals.items()}
 
 
-def gather(parts: Iterable[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    """Join the outputs of several batches."""
-    parts = list(parts)
+def gather(
+    parts: Iterable[dict[str, np.ndarray]], without: Collection[str] = ()
+) -> dict[str, np.ndarray]:
+    """Join the outputs of several batches; what is named in ``without`` is not kept."""
+    parts = [
+        {name: values for name, values in part.items() if name not in without} for part in parts
+    ]
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
@@ -126,6 +130,7 @@ def _nothing(store: Store) -> dict[str, np.ndarray]:
         "sigma": np.zeros((0, bands), np.float32),
         "psf_fwhm": np.zeros((0, bands), np.float32),
         "ebv": np.zeros(0, np.float32),
+        "pixel_scale": np.zeros(0, np.float32),
     } | measured(store, np.zeros(0, int))
 
 

@@ -5,6 +5,7 @@ A shard is one HDF5 file of one cutout set::
     image     (n, band, y, x) float32   nJy per pixel
     mask      (n, band, y, x) uint8     bits of MASK
     ivar      (n, band, y, x) float32   1/nJy^2; optional
+    truth     (n, y, x) uint8           where a label lies, bits of the task's; optional
     sigma     (n, band) float32         background noise of one pixel, nJy
     psf_fwhm  (n, band) float32         arcsec
     objects/<column> (n,)               object_id, ra, dec, ebv, flags, split, labels
@@ -62,6 +63,10 @@ sky, and the share of it that the Milky Way's dust lets through."""
 
 PHOTOMETRY = ("r_half",)
 """Object columns that ``photometry`` measures once for all bands, arcsec."""
+
+PLANES = ("truth",)
+"""Optional planes of labels, (n, y, x) uint8: read for training, and turned with the image. Zero
+where a shard has the plane, but an object none."""
 
 SPLITS = ("train", "val", "test")
 """Values of the object column ``split``."""

@@ -13,7 +13,7 @@ import h5py
 import numpy as np
 
 from astroml.provenance import replacing
-from astroml.store.layout import REQUIRED, Header
+from astroml.store.layout import PLANES, REQUIRED, Header
 
 SLACK = 2**18
 """Bytes that HDF5 may need beside the arrays: header, attributes, groups."""
@@ -22,6 +22,7 @@ PER_CHUNK = 64
 """Bytes per row that the index of the chunks may need."""
 
 PIXELS = {"image": np.float32, "mask": np.uint8, "ivar": np.float32}
+LABELS = dict.fromkeys(PLANES, np.uint8)
 PER_BAND = {"sigma": np.float32, "psf_fwhm": np.float32}
 
 
@@ -36,8 +37,8 @@ def write_shard(path: str | Path, header: Header, blocks: Iterable[dict]) -> int
         What all cutouts share.
     blocks : iterable of dict
         Each with ``image`` and ``mask`` (n, band, y, x), ``sigma`` and ``psf_fwhm`` (n, band),
-        optionally ``ivar``, and ``objects``, a dict of columns (n,) with at least ``REQUIRED``.
-        Blocks are written in the order they come; all hold the same columns.
+        optionally ``ivar`` and ``truth`` (n, y, x), and ``objects``, a dict of columns (n,) with at
+        least ``REQUIRED``. Blocks are written in the order they come; all hold the same columns.
 
     Raises
     ------
@@ -66,7 +67,8 @@ def shard_writer(path: str | Path, header: Header) -> Iterator[Callable[[dict], 
                     _create(shard, header, name, dtype)
 
             def append(block: dict) -> int:
-                room.reserve(shard, [block[name] for name in PIXELS | PER_BAND if name in block])
+                planes = PIXELS | LABELS | PER_BAND
+                room.reserve(shard, [block[name] for name in planes if name in block])
                 return _append(shard, header, block, columns)
 
             yield append
@@ -119,21 +121,33 @@ class _Room:
 
 
 def _create(shard: h5py.File, header: Header, name: str, dtype) -> None:
-    shape = (len(header.bands),) + ((header.size,) * 2 if name in PIXELS else ())
+    shape = () if name in LABELS else (len(header.bands),)
+    shape += () if name in PER_BAND else (header.size,) * 2
     # One cutout a chunk: measured the fastest layout for random single reads that can still grow.
-    chunks = (1, *shape) if name in PIXELS else (1024, *shape)
-    shard.create_dataset(name, (0, *shape), dtype, maxshape=(None, *shape), chunks=chunks)
+    chunks = (1024, *shape) if name in PER_BAND else (1, *shape)
+    # Labels are mostly zeros.
+    packed = {"compression": "gzip", "compression_opts": 1} if name in LABELS else {}
+    shard.create_dataset(name, (0, *shape), dtype, maxshape=(None, *shape), chunks=chunks, **packed)
 
 
 def _append(shard: h5py.File, header: Header, block: dict, columns: dict[str, list]) -> int:
     rows = len(block["image"])
     if "ivar" in block and "ivar" not in shard:
         _create(shard, header, "ivar", np.float32)
+    before = len(shard["image"])
     for name in (*PIXELS, *PER_BAND):
         if name in shard:
             data = shard[name]
             data.resize(len(data) + rows, axis=0)
             data[len(data) - rows :] = block[name]
+    for name in LABELS:
+        if name in block and name not in shard:
+            _create(shard, header, name, LABELS[name])
+        if name in shard:
+            # What a block does not have stays zero.
+            shard[name].resize(before + rows, axis=0)
+            if name in block:
+                shard[name][before:] = block[name]
     if columns and set(columns) != set(block["objects"]):
         raise ValueError(f"blocks with different columns: {set(columns) ^ set(block['objects'])}")
     for name, values in block["objects"].items():

@@ -7,10 +7,11 @@ from typing import ClassVar, Literal
 import numpy as np
 from pydantic import Field
 
+from astroml.calibration import probability
 from astroml.config import Strict, TaskOptions, TrainOptions
 from astroml.errors import AstromlError
 from astroml.store.layout import FLAGS
-from astroml.tasks.lens.calibrate import calibrate, probability, purity
+from astroml.tasks.lens.calibrate import calibrate, purity
 from astroml.tasks.lens.columns import COLUMNS, RANK_COLUMNS, RANKS
 from astroml.tasks.lens.metrics import FPR_LEVELS, METRICS, PREVALENCE, detectable, score
 from astroml.tasks.lens.parameters import ARTEFACT, LABEL, PARAMETERS, TURNS, sigma_of

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from astroml.calibration import platt
 from astroml.tasks.lens.parameters import ARTEFACT, LABEL, PARAMETERS, sigma_of
 
 FEWEST = 20
@@ -42,34 +43,6 @@ def calibrate(output: dict, targets: dict[str, np.ndarray]) -> dict:
     facts["sigma"] = {name: sigma_factor(name, output, targets) for name in PARAMETERS}
     facts["roc"] = roc_table(output["lens_logit"], truth)
     return facts
-
-
-def platt(logit: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
-    """Fit slope and offset of a logit (Platt 1999).
-
-    Parameters
-    ----------
-    logit, truth : (n,) array
-        Truth is 0 or 1.
-    """
-    from scipy.optimize import minimize
-
-    logit = np.asarray(logit, float)
-    # Platt's own smoothing of the targets keeps the fit finite when the classes do not overlap.
-    ones, zeros = truth.sum(), (1 - truth).sum()
-    soft = np.where(truth == 1, (ones + 1) / (ones + 2), 1 / (zeros + 2))
-
-    def loss(terms):
-        z = terms[0] * logit + terms[1]
-        return np.mean(np.logaddexp(0, z) - soft * z)
-
-    slope, offset = minimize(loss, x0=[1.0, 0.0], method="BFGS").x
-    return float(slope), float(offset)
-
-
-def probability(logit: np.ndarray, slope: float, offset: float) -> np.ndarray:
-    """Return the calibrated probability (n,), without overflow."""
-    return 1 / (1 + np.exp(-np.clip(slope * np.asarray(logit, float) + offset, -60, 60)))
 
 
 def sigma_factor(name: str, output: dict, targets: dict[str, np.ndarray]) -> float:

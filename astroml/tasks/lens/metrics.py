@@ -1,8 +1,4 @@
-"""How good the finder is: metrics of labelled rows, each with its uncertainty.
-
-Every metric is a function of weights, one per object: with ones it is the value, with the counts of
-a resampling one draw of the bootstrap. What can be sorted is sorted once.
-"""
+"""How good the finder is: metrics of labelled rows, each with its uncertainty."""
 
 from __future__ import annotations
 
@@ -11,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 
 from astroml.errors import AstromlError
+from astroml.resampling import area, auroc, calibration, curve, resampled, shares
 from astroml.tasks.lens.parameters import LABEL, PARAMETERS
 
 FPR_LEVELS = {
@@ -148,16 +145,7 @@ def score(
             f"all {len(is_lens)} labelled objects are {kind}; metrics need both, label more"
         )
     measures = _measures(truth, rows, is_lens, detectable(truth))
-    value, trials = _evaluate(measures, np.ones(len(is_lens)))
-    unit = _units(truth.get("group"), len(is_lens))
-    rng = np.random.default_rng(seed)
-    draws: dict[str, list[float]] = {name: [] for name in value}
-    for _ in range(bootstrap):
-        counts = np.bincount(rng.integers(0, unit.max() + 1, unit.max() + 1))
-        weights = np.pad(counts, (0, unit.max() + 1 - len(counts)))[unit].astype(float)
-        for name, drawn in _evaluate(measures, weights)[0].items():
-            draws[name].append(drawn)
-    return {name: (value[name], _error(value[name], draws[name], trials[name])) for name in value}
+    return resampled(measures, len(is_lens), truth.get("group"), bootstrap, seed)
 
 
 def detectable(truth: dict[str, np.ndarray]) -> np.ndarray:
@@ -169,37 +157,20 @@ def detectable(truth: dict[str, np.ndarray]) -> np.ndarray:
     return is_lens & resolved & (truth["arc_snr"] > DETECTABLE[1])
 
 
-def _units(group: np.ndarray | None, n: int) -> np.ndarray:
-    """Return the number (n,) of what each object is resampled with; a group of -1 is none."""
-    if group is None or np.asarray(group).dtype.kind not in "iu":
-        return np.arange(n)
-    own = -1 - np.arange(n)
-    return np.unique(np.where(group >= 0, group, own), return_inverse=True)[1]
-
-
-def _evaluate(measures: list, weights: np.ndarray) -> tuple[dict[str, float], dict[str, float]]:
-    """Return the metrics, and of plain shares the number that they are shares of."""
-    values, trials = {}, {}
-    for measure in measures:
-        for name, (value, of) in measure(weights).items():
-            values[name], trials[name] = float(value), of
-    return values, trials
-
-
 def _measures(truth: dict, rows: dict, is_lens: np.ndarray, seen: np.ndarray) -> list[Callable]:
     """Return the functions of weights that give the metrics, in the order of ``METRICS``."""
     rank, prob = np.asarray(rows["lens_score"]), np.asarray(rows["lens_prob"], float)
     measures = []
     if seen.any():
         measures.append(_ranking(rank, seen, ~is_lens))
-    measures.append(_area("auroc_all", rank, is_lens, ~is_lens))
+    measures.append(area("auroc_all", rank, is_lens, ~is_lens))
     if seen.any():
-        measures.append(_shares({"completeness": (seen, prob > 0.5)}))
-    measures.append(_calibration(is_lens, prob))
+        measures.append(shares({"completeness": (seen, prob > 0.5)}))
+    measures.append(calibration(is_lens, prob))
     if "kind" in truth:
         kinds = np.unique(truth["kind"][~is_lens])
         each = {f"fpr_{name}": (~is_lens & (truth["kind"] == name), prob > 0.5) for name in kinds}
-        measures.append(_shares(each))
+        measures.append(shares(each))
     for name in PARAMETERS:
         if name in truth and name in rows and f"{name}_err" in rows:
             known = seen & np.isfinite(truth[name])
@@ -208,37 +179,9 @@ def _measures(truth: dict, rows: dict, is_lens: np.ndarray, seen: np.ndarray) ->
     return measures
 
 
-def _curve(rank: np.ndarray, yes: np.ndarray, no: np.ndarray) -> Callable:
-    """Return a function of weights: true and false positives above each threshold, falling."""
-    which = np.flatnonzero(yes | no)
-    order = which[np.argsort(-rank[which], kind="stable")]
-    last = np.append(np.flatnonzero(np.diff(rank[order])), len(order) - 1)  # of equal scores
-    hit = yes[order]
-
-    def curve(weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        ordered = weights[order]
-        passed = np.cumsum(ordered)[last]
-        true = np.cumsum(ordered * hit)[last]
-        return true, passed - true
-
-    return curve
-
-
-def _auroc(true: np.ndarray, false: np.ndarray) -> float:
-    """Return the area under the curve by trapezoids: ties count half."""
-    true, false = np.append(0, true), np.append(0, false)
-    with np.errstate(invalid="ignore"):
-        return np.trapezoid(true, false) / (true[-1] * false[-1])
-
-
-def _area(name: str, rank: np.ndarray, yes: np.ndarray, no: np.ndarray) -> Callable:
-    curve = _curve(rank, yes, no)
-    return lambda weights: {name: (_auroc(*curve(weights)), None)}
-
-
 def _ranking(rank: np.ndarray, yes: np.ndarray, no: np.ndarray) -> Callable:
     """Return the metrics that need nothing but the order of the scores."""
-    curve, negatives = _curve(rank, yes, no), np.count_nonzero(no)
+    passed, negatives = curve(rank, yes, no), np.count_nonzero(no)
     # A threshold is passed by whole objects: the small number keeps rounding from losing one.
     levels = {
         f"tpr_at_fpr_{name}": level + 1e-12
@@ -249,7 +192,7 @@ def _ranking(rank: np.ndarray, yes: np.ndarray, no: np.ndarray) -> Callable:
         levels = {"tpr10": TPR10[0] - 1e-12} | levels
 
     def measure(weights: np.ndarray) -> dict:
-        true, false = curve(weights)
+        true, false = passed(weights)
         if not (true[-1] and false[-1]):
             return {}
 
@@ -259,7 +202,7 @@ def _ranking(rank: np.ndarray, yes: np.ndarray, no: np.ndarray) -> Callable:
 
         purity = true / np.maximum(true + false, 1e-9)
         found = {
-            "auroc": _auroc(true, false),
+            "auroc": auroc(true, false),
             "average_precision": (np.diff(true, prepend=0) * purity).sum() / true[-1],
             "tpr_zero_fp": tpr(0.0),
         } | {name: tpr(level) for name, level in levels.items()}
@@ -267,36 +210,6 @@ def _ranking(rank: np.ndarray, yes: np.ndarray, no: np.ndarray) -> Callable:
             real = PREVALENCE * found["tpr_at_fpr_1e-2"]
             found["purity_on_sky"] = real / (real + (1 - PREVALENCE) * 0.01)
         return {name: (value, None) for name, value in found.items()}
-
-    return measure
-
-
-def _shares(cases: dict[str, tuple[np.ndarray, np.ndarray]]) -> Callable:
-    """Return plain shares: of each case (who counts, who is it) the weighted share."""
-    chosen = {}
-    for name, (counts, is_it) in cases.items():
-        of = np.flatnonzero(counts)
-        chosen[name] = of, is_it[of].astype(float)
-
-    def measure(weights: np.ndarray) -> dict:
-        found = {}
-        for name, (of, is_it) in chosen.items():
-            total = weights[of].sum()
-            if total:
-                found[name] = (weights[of] @ is_it / total, len(of))
-        return found
-
-    return measure
-
-
-def _calibration(is_lens: np.ndarray, prob: np.ndarray) -> Callable:
-    """Return the expected calibration error in ten equal bins (Guo et al. 2017, eq. 3); Brier."""
-    bins, gap = np.minimum((prob * 10).astype(int), 9), prob - is_lens
-
-    def measure(weights: np.ndarray) -> dict:
-        total = weights.sum()
-        gaps = np.abs(np.bincount(bins, weights * gap, minlength=10))
-        return {"ece": (gaps.sum() / total, None), "brier": (weights @ gap**2 / total, None)}
 
     return measure
 
@@ -326,13 +239,3 @@ def _parameter(name: str, truth: np.ndarray, rows: dict, known: np.ndarray) -> C
         return found | {key: (mine @ which_ / total, len(which)) for key, which_ in cases.items()}
 
     return measure
-
-
-def _error(value: float, draws: list[float], trials: int | None) -> float:
-    draws = [drawn for drawn in draws if np.isfinite(drawn)]
-    scatter = float(np.std(draws)) if len(draws) > 1 else np.nan
-    if trials is None:
-        return scatter
-    # Half width of the Wilson interval at one sigma (Wilson 1927).
-    wilson = np.sqrt(value * (1 - value) / trials + 0.25 / trials**2) / (1 + 1 / trials)
-    return float(np.fmax(scatter, wilson))
