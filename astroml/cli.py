@@ -59,6 +59,9 @@ def simulate(
     ] = "fits",
     bands: Bands = None,
     size: Annotated[int, typer.Option(help="Cutout side, px.")] = 64,
+    scale: Annotated[
+        float | None, typer.Option(help="Coarser pixels, arcsec, to bin the survey's own to.")
+    ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the sky.")] = 1,
     splits: Annotated[str | None, typer.Option(help="Splits, for a store: '{key: value}'.")] = None,
     options: Annotated[
@@ -79,7 +82,7 @@ def simulate(
             config.config_model().model_fields["simulate"].annotation, options
         )
         skies = {name: getattr(whole, name) for name in task if tasks.load(name)}
-    described = load_survey(survey, _bands(bands))
+    described = load_survey(survey, _bands(bands)).rescaled(scale)
     if to == "fits":
         sky.simulate_survey(skies, described, out, size=size, seed=seed, device=device)
     else:

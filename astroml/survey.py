@@ -168,6 +168,80 @@ class Survey(Strict):
             )
         return self.model_copy(update={"bands": {band: self.bands[band] for band in bands}})
 
+    def rescaled(self, pixel_scale: float | None) -> Survey:
+        """Return the survey as it is once its pixels are summed into coarser ones.
+
+        Zero points, gains and seeing are what they were; the noise is that of so many correlated
+        pixels, and what is left of their correlation is that between neighbours.
+
+        Parameters
+        ----------
+        pixel_scale : float or None
+            Side of the coarser pixels, arcsec; need not be a multiple. None changes nothing.
+        """
+        if pixel_scale is None or abs(pixel_scale / self.pixel_scale - 1) < 1e-6:
+            return self
+        if not pixel_scale > self.pixel_scale:
+            raise AstromlError(
+                f"survey {self.name}: found pixels of {pixel_scale} arcsec, expected at least its "
+                f"own {self.pixel_scale}; noise can be binned, not divided"
+            )
+        along = pixel_scale / self.pixel_scale
+        growth = summed_noise(self.noise_correlation, along)
+        bands = {
+            name: band.model_copy(update={"sigma": band.sigma * growth})
+            for name, band in self.bands.items()
+        }
+        left = correlation_length(neighbours_correlation(self.noise_correlation, along))
+        update = {"pixel_scale": pixel_scale, "noise_correlation": left, "bands": bands}
+        return self.model_copy(update=update)
+
+
+def _autocorrelation(correlation: float) -> np.ndarray:
+    """Return the correlation of pixels 0, 1, 2, ... apart along a row.
+
+    Of white noise smoothed with the taps of a Gaussian of sigma ``correlation`` px, as simulated
+    images are: the taps' autocorrelation.
+    """
+    reach = int(np.ceil(4 * correlation))
+    taps = np.exp(-0.5 * (np.arange(-reach, reach + 1) / max(correlation, 1e-6)) ** 2)
+    whole = np.correlate(taps, taps, "full")[2 * reach :]
+    return whole / whole[0]
+
+
+def summed_noise(correlation: float, along: float) -> float:
+    """Return the noise of the sum of a square of pixels over that of one pixel.
+
+    Along a row, the variance of the sum is that of a pixel times the sum of (k - |d|) rho(d) over
+    all distances d below k; rows and columns multiply, as a Gaussian's do.
+
+    Parameters
+    ----------
+    correlation : float
+        Gaussian sigma of the noise's smoothing, px.
+    along : float
+        Side of the square, px; between whole numbers the law is linear.
+    """
+    rho = _autocorrelation(correlation)
+    weight = np.maximum(along - np.arange(len(rho)), 0)
+    return float(weight[0] * rho[0] + 2 * (weight[1:] * rho[1:]).sum())
+
+
+def neighbours_correlation(correlation: float, along: float) -> float:
+    """Return the correlation of neighbouring sums of squares of pixels; see ``summed_noise``."""
+    rho = _autocorrelation(correlation)
+    weight = np.maximum(along - np.abs(np.arange(len(rho)) - along), 0)
+    return float((weight * rho).sum() / summed_noise(correlation, along))
+
+
+def correlation_length(neighbours: float) -> float:
+    """Return the Gaussian sigma, px, whose smoothing gives neighbours this correlation."""
+    if neighbours < 1e-3:
+        return 0.0
+    grid = np.linspace(0.15, 2, 400)
+    found = [_autocorrelation(one)[1] for one in grid]
+    return float(round(np.interp(neighbours, found, grid), 4))
+
 
 NJY_PER_ZERO_MAG = 3630.780547701013e9
 """Flux density of AB magnitude 0, nJy: 10^(-48.6/2.5) erg/s/cm2/Hz (Oke & Gunn 1983)."""

@@ -102,25 +102,36 @@ def draw_light(columns: dict, survey: Survey, size: int, rows, device="cpu") -> 
     return in_chunks(partial(_draw_light, columns, survey, size, device=device), rows, device)
 
 
+def draw_canvas(here: dict[str, torch.Tensor], size: int, survey: Survey) -> torch.Tensor:
+    """Paint the components of some objects on a canvas of cells: (n, band, y, x), nJy per cell."""
+    cells, device = FINE * (size + 2 * margin(survey)), here["part_flux"].device
+    n, slots = here["part_shape"].shape
+    canvas = torch.zeros(n, len(survey.bands), cells, cells, device=device)
+    parts = {name: here[f"part_{name}"].flatten() for name in PART_NAMES}
+    owner = torch.arange(n, device=device).repeat_interleave(slots)
+    paint(canvas, parts, owner, here["part_flux"].flatten(0, 1), survey.pixel_scale / FINE)
+    return canvas
+
+
+def seeing(here: dict[str, torch.Tensor], cells: int, survey: Survey) -> torch.Tensor:
+    """Return what ``psf.blurred`` takes for some objects, from their ``psf_<name>``."""
+    sharpest = min(band.psf_fwhm for band in survey.bands.values())
+    return transfer(
+        here["psf_fwhm"], here["psf_q"], here["psf_phi"], survey.psf.beta, cells,
+        survey.pixel_scale / FINE, fold=undersampled(sharpest, survey.pixel_scale),
+    )  # fmt: skip
+
+
 @torch.no_grad()
 def _draw_light(columns: dict, survey: Survey, size: int, rows, device) -> dict:
     here = take(columns, rows, device)
     scale, edge = survey.pixel_scale / FINE, margin(survey)
-    cells = FINE * (size + 2 * edge)
-    canvas = torch.zeros(len(rows), len(survey.bands), cells, cells, device=device)
-    parts = {name: here[f"part_{name}"].flatten() for name in PART_NAMES}
-    slots = here["part_shape"].shape[1]
-    owner = torch.arange(len(rows), device=device).repeat_interleave(slots)
-    paint(canvas, parts, owner, here["part_flux"].flatten(0, 1), scale)
-    sharpest = min(band.psf_fwhm for band in survey.bands.values())
-    through = transfer(
-        here["psf_fwhm"], here["psf_q"], here["psf_phi"], survey.psf.beta, cells, scale,
-        fold=undersampled(sharpest, survey.pixel_scale),
-    )  # fmt: skip
+    canvas = draw_canvas(here, size, survey)
+    through = seeing(here, canvas.shape[-1], survey)
     inside = slice(edge, edge + size)
     light = {"galaxies": blurred(canvas, through)[..., inside, inside]}
     if "lens_theta_e" in here:
-        arcs, light["magnification"] = _bend(here, through, cells, scale)
+        arcs, light["magnification"] = _bend(here, through, canvas.shape[-1], scale)
         light["arcs"] = arcs[..., inside, inside]
     return light
 

@@ -26,6 +26,9 @@ PLANES = ("image", "mask", "sigma", "psf_fwhm")
 DECIMALS = {"deg": 7, "mag": 4, "arcsec": 4, "": 2}
 """Decimals in the manifest by unit; what has none is written whole."""
 
+LISTS = ("part_", "feature_")
+"""Beginnings of the names of columns with a value per component, not per band."""
+
 POSITION = ("object_id", "ra", "dec", "ebv")
 """Columns of every manifest and store."""
 
@@ -129,7 +132,8 @@ def _write_images(one: Population, survey, out, writer, device: str, progress) -
                 some["ra"][row],
                 some["dec"][row],
             )
-        extra = {name: pixels[name] for name in pixels if name not in (*PLANES, *labels)}
+        known = (*PLANES, *store.PLANES, *labels)
+        extra = {name: pixels[name] for name in pixels if name not in known}
         facts.append((labels, extra))
         progress.advance(len(some["object_id"]))
     labels, extra = (
@@ -166,12 +170,12 @@ def _write_manifest(path: Path, parts: list[dict[str, list[str]]]) -> None:
 
 
 def _truth(columns: dict, survey: Survey, units: dict, stamp: dict) -> pa.Table:
-    """Return every drawn parameter; columns with a value per band get the band's name."""
+    """Return every drawn parameter; the last axis of those with a value per band is bands."""
     arrays, fields = [], []
     for name, values in columns.items():
-        if name == "part_flux":
-            flat = {f"part_flux_{band}": values[..., at] for at, band in enumerate(survey.bands)}
-        elif values.ndim == 2 and not name.startswith("part_"):
+        if values.ndim == 3:
+            flat = {f"{name}_{band}": values[..., at] for at, band in enumerate(survey.bands)}
+        elif values.ndim == 2 and not name.startswith(LISTS):
             flat = {f"{name}_{band}": values[:, at] for at, band in enumerate(survey.bands)}
         else:
             flat = {name: values}
@@ -222,7 +226,7 @@ def simulate_store(
                     name: np.full(rows, empty[name]) for name in empty if name not in labels
                 }
                 objects["flags"] = np.zeros(rows, np.int32)
-                planes = {name: pixels[name] for name in PLANES}
+                planes = {name: pixels[name] for name in (*PLANES, *store.PLANES) if name in pixels}
                 objects |= _photometry(planes, some["ebv"], survey)
                 yield planes | {"objects": objects}
 

@@ -1,0 +1,314 @@
+"""The training population of tidal features: disturbed galaxies, and what is mistaken for them."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+
+from astroml.errors import AstromlError
+from astroml.sky import foreground, galaxies, nearby, tides
+from astroml.sky.conditions import conditions, defects, places
+from astroml.sky.conditions import stream as generator
+from astroml.sky.counts import WAVELENGTH
+from astroml.sky.halo import MEASURED, draw_cutouts, render
+from astroml.sky.lensing import angular_scale
+from astroml.sky.noise import CLEAN
+from astroml.survey import NJY_PER_ZERO_MAG, Survey, galactic_extinction
+from astroml.tasks.tidal.kinds import BITS, CLASSES, NEGATIVES, NUISANCES, POSITIVE, Sky
+
+__all__ = ["UNITS", "fresh", "labels", "population", "render", "stream"]
+
+LAYOUT, HOST, OWN, FEATURE = range(4)
+"""Streams of random numbers; a generator is seeded by (seed, stream, object)."""
+
+SLOTS = 2
+"""Features that an object may have."""
+
+UNITS = {
+    "ra": "deg",
+    "dec": "deg",
+    "ebv": "mag",
+    "mu_feature": "mag / arcsec2",
+    "feature_flux": "nJy",
+    "feature_area": "arcsec2",
+    "mag_r": "mag",
+    "mag_abs": "mag",
+    "radius": "arcsec",
+    "seeing": "arcsec",
+    "psf_fwhm": "arcsec",
+    "psf_phi": "rad",
+    "sigma": "nJy",
+    "background": "nJy",
+    "feature_mu": "mag / arcsec2",
+    "feature_mu_seen": "mag / arcsec2",
+    "feature_phase": "rad",
+    "feature_span": "rad",
+    "foreground_mu": "mag / arcsec2",
+    "foreground_angle": "rad",
+    "foreground_star": "mag",
+    "foreground_size": "arcsec",
+    "part_flux": "nJy",
+    "part_mag": "mag",
+    "part_dust": "mag",
+    "part_arm_phase": "rad",
+    "part_arm_pitch": "rad",
+} | {
+    f"{kind}_{name}": unit
+    for kind in ("part", "feature", "foreground")
+    for name, unit in {"x": "arcsec", "y": "arcsec", "phi": "rad", "width": "arcsec"}.items()
+} | {"part_r_e": "arcsec", "feature_radius": "arcsec", "feature_inner": "arcsec"}  # fmt: skip
+"""Unit of each column of the population that has one."""
+
+
+def population(sky: Sky, survey: Survey, seed: int) -> dict[str, np.ndarray]:
+    """Draw every parameter of a sky, but for the pixel noise.
+
+    Parameters
+    ----------
+    sky : Sky
+        How many objects of which kind; brightness and strength of the features.
+    survey : Survey
+        Bands, seeing and noise.
+    seed : int
+        Seed; the same seed gives the same objects.
+
+    Returns
+    -------
+    dict of arrays
+        ``object_id``, ``ra``, ``dec``, ``ebv``, ``group`` (-1: none), ``kind``, ``is_tidal``,
+        ``z``, ``mag_r``, and what ``render`` takes, each (n, ...). A twin has its tidal galaxy's
+        light, field, seeing and group.
+    """
+    kind, key = _kinds(sky, seed)
+    wavelengths = np.array([band.wavelength for band in survey.bands.values()])
+    # What two objects of one key share is drawn by the kind of the first.
+    base = kind[key]
+    columns = _galaxies(base, key, wavelengths, seed)
+    seen = [conditions(generator(seed, OWN, one), survey) for one in key]
+    columns |= {name: np.array([one[name] for one in seen]) for name in seen[0]}
+    dimming = 10 ** (-0.4 * galactic_extinction(columns["ebv"], wavelengths))
+    columns["part_flux"] = (columns["part_flux"] * dimming[:, None]).astype(np.float32)
+    columns |= _features(sky, kind, key, columns, wavelengths, seed)
+    columns |= _over(sky, base, key, columns["sigma"], wavelengths, seed)
+    columns |= defects(seed, len(kind))
+    paired = np.bincount(key, minlength=len(key))[key] > 1
+    return columns | {
+        "object_id": 1_000_000 + np.arange(len(kind)),
+        "key": key,
+        "kind": kind,
+        "is_tidal": (kind == POSITIVE).astype(np.int64),
+        "group": np.where(paired, key, -1),
+        **places(seed, key),
+    }
+
+
+def labels(columns: dict, rendered: dict) -> dict[str, np.ndarray]:
+    """Return the labels (n,) that go into manifests and stores.
+
+    Parameters
+    ----------
+    columns : dict
+        Some rows of a population.
+    rendered : dict
+        What ``render`` made of them.
+
+    Returns
+    -------
+    dict
+        ``is_tidal``; ``stream``, ``shell``, ``tail``, ``diffuse`` (0 or 1); ``mu_feature``, the
+        mean surface brightness of the features' footprint in r, as it is seen (mag/arcsec2),
+        ``feature_flux`` (their light within the cutout, r, nJy), ``feature_area`` (their
+        footprint, arcsec2; see ``sky.halo.footprint``), all 0 where there is no feature; ``kind``;
+        ``z``, ``mag_r`` of the host (AB, before the Milky Way's dust); ``artefact`` (1: the pixels
+        have a defect) and ``seeing`` (mean FWHM over bands, arcsec).
+    """
+    bits = np.bitwise_or.reduce(columns["feature_bit"], axis=1)
+    return {
+        "is_tidal": columns["is_tidal"],
+        **{name: (bits & BITS[name] > 0).astype(np.int64) for name in CLASSES},
+        **{name: rendered[name] for name in MEASURED},
+        "kind": columns["kind"],
+        "z": columns["z"].astype(np.float32),
+        "mag_r": columns["mag_r"].astype(np.float32),
+        "artefact": (columns["defect"] != CLEAN).astype(np.int64),
+        "seeing": np.asarray(rendered["psf_fwhm"]).mean(1).astype(np.float32),
+    }
+
+
+def _kinds(sky: Sky, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return kind and key (n,) of each object; the key is the object whose light it has.
+
+    Each kind's number is its share rounded up or down, by chance, so that the mean over many small
+    populations is the share.
+    """
+    for what, known in (("negatives", NEGATIVES), ("classes", CLASSES)):
+        if odd := set(getattr(sky, what)) - set(known):
+            raise AstromlError(
+                f"{what}: found {', '.join(sorted(odd))}, expected some of {', '.join(known)}"
+            )
+    weights = np.array([sky.negatives.get(kind, 0.0) for kind in NEGATIVES])
+    if not weights.sum() > 0 and sky.tidal_fraction < 1:
+        raise AstromlError("negatives: all weights are 0; give some kind a weight above 0")
+    if not sum(sky.classes.values()) > 0 and sky.tidal_fraction > 0:
+        raise AstromlError("classes: all weights are 0; give some class a weight above 0")
+    rest = (1 - sky.tidal_fraction) * weights / max(weights.sum(), 1e-9)
+    edges = sky.objects * np.cumsum([0, sky.tidal_fraction, *rest])
+    edges[-1] = sky.objects
+    # Rounded first: 24.000000001 is 24.
+    shift = generator(seed, LAYOUT, 1).random()
+    counts = np.diff(np.floor(np.round(edges, 6) + shift).astype(int))
+    kind = np.repeat([POSITIVE, *NEGATIVES], counts)
+    order = generator(seed, LAYOUT, 0).permutation(len(kind))
+    kind, key = kind[order], np.arange(len(kind))
+    twins, hosts = np.flatnonzero(kind == "twin"), np.flatnonzero(kind == POSITIVE)
+    paired = min(len(twins), len(hosts))
+    key[twins[:paired]] = hosts[:paired]
+    return kind, key
+
+
+def _galaxies(base, key, wavelengths, seed: int) -> dict[str, np.ndarray]:
+    """Draw hosts, what overlaps with them, and the field around them, once per key."""
+    uniform, normal, bright = [], [], []
+    for one in key:
+        rng = generator(seed, HOST, one)
+        uniform.append(rng.random(nearby.UNIFORMS))
+        normal.append(rng.standard_normal(nearby.NORMALS + 2 * len(wavelengths)))
+        bright.append(nearby.field(generator(seed, foreground.FIELD, int(one)))[0])
+    host = nearby.hosts(np.array(uniform), np.array(normal), wavelengths, base == "spiral")
+    mag_i = -2.5 * np.log10(host["part_flux"].sum(1) / NJY_PER_ZERO_MAG)
+    near_i = np.abs(wavelengths - galaxies.MAG_WAVELENGTH).argmin()
+    lists = [
+        nearby.overlapping(
+            generator(seed, HOST, one, 1), mag_i[at, near_i], host["radius"][at], host["z"][at],
+            pair=name == "pair",
+        )
+        if (name := base[at]) in ("pair", "neighbours")
+        else []
+        for at, one in enumerate(key)
+    ]  # fmt: skip
+    none = np.zeros((len(key), max([len(one) for one in lists], default=0) or 1, len(wavelengths)))
+    tables = [
+        host,
+        galaxies.stack(lists, wavelengths, none),
+        nearby.neighbours(bright, wavelengths),
+    ]
+    joined = {}
+    for name in (*(f"part_{one}" for one in galaxies.EMPTY), "part_flux"):
+        empty = np.full(host["part_q"].shape, galaxies.EMPTY.get(name.removeprefix("part_"), 0.0))
+        parts = [np.asarray(one.get(name, empty), np.float32) for one in tables]
+        joined[name] = np.concatenate(parts, 1)
+    return joined | {name: host[name] for name in ("z", "mag_r", "mag_abs", "radius")}
+
+
+def _features(sky: Sky, kind, key, columns: dict, wavelengths, seed: int) -> dict[str, np.ndarray]:
+    """Draw the features of tidal galaxies: ``feature_<name>`` (n, SLOTS), empty for all others."""
+    n, bands = len(kind), len(wavelengths)
+    shape = {name: np.zeros((n, SLOTS), np.float32) + value for name, value in tides.EMPTY.items()}
+    bit, mu = np.zeros((n, SLOTS), np.int64), np.zeros((n, SLOTS))
+    colour = np.zeros((n, SLOTS, bands), np.float32)
+    near_r = np.abs(wavelengths - WAVELENGTH).argmin()
+    light = columns["part_flux"][:, :2].sum(1)
+    odds = np.array([sky.classes.get(name, 0.0) for name in CLASSES])
+    for row in np.flatnonzero(kind == POSITIVE):
+        rng = generator(seed, FEATURE, int(key[row]))
+        host = {
+            "kpc": angular_scale(columns["z"][row]),
+            "radius": columns["radius"][row],
+            "phi": columns["part_phi"][row, 1],
+        }
+        more = rng.random() < sky.several and (odds > 0).sum() > 1
+        chosen = rng.choice(len(CLASSES), 1 + more, replace=False, p=odds / odds.sum())
+        first = tides.draw_mu(rng, sky.mu, sky.mu_law)
+        for slot, which in enumerate(chosen):
+            drawn = tides.draw(rng, CLASSES[which], host, sky.reach)
+            for name, value in drawn.items():
+                shape[name][row, slot] = value
+            bit[row, slot] = BITS[CLASSES[which]]
+            mu[row, slot] = first + slot * rng.uniform(-0.5, 0.5)
+            own = light[row] / light[row, near_r]
+            colour[row, slot] = tides.colours(rng, own, wavelengths, wavelengths[near_r])
+    dust = galactic_extinction(columns["ebv"], wavelengths[[near_r]])
+    seen = np.where(bit > 0, tides.dimmed(mu, columns["z"][:, None]) + dust, 0)
+    return {f"feature_{name}": values for name, values in shape.items()} | {
+        "feature_bit": bit,
+        "feature_mu": mu.astype(np.float32),
+        "feature_mu_seen": seen.astype(np.float32),
+        "feature_colour": colour,
+        "feature_gain": np.full((n, SLOTS), sky.strength, np.float32),
+    }
+
+
+def _over(sky: Sky, base, key, sigma, wavelengths, seed: int) -> dict[str, np.ndarray]:
+    """Draw what lies over the galaxies, and the residue of the sky's subtraction."""
+    drawn, residue = [], []
+    for name, one in zip(base, key):
+        rng = generator(seed, OWN, int(one), 1)
+        extra = rng.choice(NUISANCES) if rng.random() < sky.nuisances else ""
+        which = name if name in NUISANCES else extra
+        drawn.append(foreground.draw(rng, which, sky.reach, wavelengths, sigma[len(drawn)]))
+        residue.append(rng.standard_normal((5, len(wavelengths))))
+    found = {f"foreground_{name}": np.array([one[name] for one in drawn]) for name in drawn[0]}
+    return found | {"residue": np.array(residue)}
+
+
+FRESH = 2**32
+"""Seeds of fresh batches start at multiples of this, above those that people choose."""
+
+
+def fresh(
+    sky: Sky, survey: Survey, size: int, batch_size: int, seed: int, number: int, device: str
+) -> dict:
+    """Render a batch of objects that are in no other batch.
+
+    Parameters
+    ----------
+    sky : Sky
+        Fractions of the kinds, brightness; ``objects`` is not used.
+    survey : Survey
+        Bands, pixels, seeing and noise.
+    size : int
+        Side of the cutouts, px.
+    batch_size : int
+        Objects; a twin's tidal galaxy is in the same batch.
+    seed, number : int
+        Which batch: both decide every draw.
+    device : str
+        ``cpu`` or ``cuda``.
+
+    Returns
+    -------
+    dict
+        Tensors on the device: ``image`` (n, band, y, x) float32 nJy, ``mask`` (n, band, y, x)
+        uint8, ``truth`` (n, y, x) uint8, ``sigma`` (n, band) nJy, ``psf_fwhm`` (n, band) arcsec,
+        ``ebv`` (n,) float32. Numpy columns (n,) as in a store: ``object_id``, ``ra``, ``dec``,
+        ``group`` and the labels.
+    """
+    own = (seed + 1) * FRESH + number
+    columns = population(sky.model_copy(update={"objects": batch_size}), survey, own)
+    drawn = draw_cutouts(columns, survey, size, np.arange(batch_size), device, own)
+    measured = {name: drawn.pop(name).cpu().numpy() for name in MEASURED}
+    known = labels(columns, measured | {"psf_fwhm": columns["psf_fwhm"]})
+    ebv = torch.from_numpy(columns["ebv"].astype(np.float32)).to(device)
+    places_ = {name: columns[name] for name in ("ra", "dec", "group")}
+    ids = number * batch_size + columns["object_id"]
+    return drawn | {"ebv": ebv, "object_id": ids} | places_ | known
+
+
+def stream(
+    sky: Sky,
+    survey: Survey,
+    size: int,
+    batch_size: int,
+    seed: int,
+    device: str,
+    start: int = 0,
+) -> Iterator[dict]:
+    """Yield fresh batches without end; ``start`` goes on where so many were drawn.
+
+    See ``fresh``, which draws any one of them.
+    """
+    for number in itertools.count(start):
+        yield fresh(sky, survey, size, batch_size, seed, number, device)
