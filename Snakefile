@@ -30,6 +30,7 @@ rule all:
     input:
         expand(f"{CATALOGS}/{{task}}.{{kind}}", task=TASKS, kind=["parquet", "fits"]),
         expand(f"{CATALOGS}/{{file}}", file=EXPORTS),
+        expand(f"{CATALOGS}/{{task}}_masks.h5", task=MAPPED),
         metrics_files(),
         selection_files(),
         f"{RESULTS}/report.html",

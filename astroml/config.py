@@ -97,7 +97,9 @@ class Ingest(Strict):
 
     chunks: int = Field(4, ge=1, description="Parts the manifest is cut into, one job each.")
     bands: list[str] | None = Field(None, description="Bands to keep, in order. Empty: all.")
-    size: dict[str, int] = Field({"galaxy": 64}, description="Cutout side of each set, px.")
+    size: dict[str, int] = Field(
+        {"galaxy": 64, "halo": 256}, description="Cutout side of each set, px."
+    )
     scale: dict[str, float | None] = Field(
         {},
         description="Pixel side of a set, arcsec, to resample to, north up and the object exactly "

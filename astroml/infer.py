@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from astroml import tasks
+from astroml import maps, tasks
 from astroml.config import Infer, TaskOptions
 from astroml.nets.device import start
 from astroml.nets.forward import gather
@@ -18,6 +20,9 @@ from astroml.nets.members import Member, load_members
 from astroml.progress import Progress
 from astroml.provenance import digest, replacing, stamp
 from astroml.store import FLAGS, Store, open_store, quality_columns
+
+TOGETHER = 4
+"""Batches of which the maps are held at once."""
 
 
 def infer(
@@ -43,7 +48,8 @@ def infer(
     out : Path
         Parquet file to write: ``object_id``, ``ra``, ``dec``, the task's columns, ``flags``,
         the store's quality columns, ``weights`` and ``input`` (16 hex digits of the hash of the
-        weights file, of several of all their hashes, and of the shard).
+        weights file, of several of all their hashes, and of the shard). Maps of a task that has
+        ``MAPS`` come beside it, see ``maps``.
     settings : Infer
         Batch size and device.
     device : str
@@ -69,12 +75,11 @@ def infer(
         Progress("infer", len(store) * len(members)) as progress,
         replacing(out) as part,
         pq.ParquetWriter(part, schema, compression="zstd") as writer,
+        drawing(task, out, store, facts) as draw,
     ):
         for shard, begin, end in zip(store.shards, store.starts, store.starts[1:]):
             which, made_from = np.arange(begin, end), digest(shard)
-            parts = [score_rows(task, store, which, member, progress) for member in members]
-            # What is not the task's own is the same in all parts.
-            rows = parts[0] | (tasks.load(task).combine(parts) if len(parts) > 1 else {})
+            rows = score_shard(task, store, which, members, progress, draw)
             if any(made_from in member.learnt_from for member in members):
                 rows["flags"] = rows["flags"] | trained_on(task, store, rows["object_id"])
             rows |= {"weights": made_by, "input": made_from}
@@ -85,8 +90,57 @@ def infer(
     print(f"wrote {out}: {count} rows, {len(store) / spent:.0f} objects/s")
 
 
+def drawing(task: str, out: Path, store: Store, facts: dict):
+    """Return the writer of a task's maps, a context; of a task without maps it gives None."""
+    names = getattr(tasks.load(task), "CHANNELS", {})
+    if not names:
+        return nullcontext()
+    return maps.map_writer(maps.beside(out), names, len(store), store.header, facts)
+
+
+def score_shard(
+    task: str,
+    store: Store,
+    which: np.ndarray,
+    members: list[Member],
+    progress: Progress,
+    draw: Callable | None = None,
+) -> dict[str, np.ndarray]:
+    """Return the catalog rows of some rows of a store by all networks, their maps drawn.
+
+    Parameters
+    ----------
+    task, store, which, progress
+        See ``score_rows``.
+    members : list of Member
+        The networks.
+    draw : callable, optional
+        ``(object_id, maps)``, given the mean of the networks' maps, block by block: maps of a whole
+        shard would not fit.
+    """
+    step = TOGETHER * members[0].forward.read_size if draw else max(len(which), 1)
+    blocks = []
+    for begin in range(0, max(len(which), 1), step):
+        some, drawn = which[begin : begin + step], []
+        parts = [score_rows(task, store, some, member, progress, drawn) for member in members]
+        # What is not the task's own is the same in all parts.
+        blocks.append(parts[0] | (tasks.load(task).combine(parts) if len(parts) > 1 else {}))
+        if draw:
+            mean = {
+                name: np.mean([one[name] for one in drawn], axis=0).round().astype(np.uint8)
+                for name in drawn[0]
+            }
+            draw(store.objects["object_id"][some], mean)
+    return gather(blocks)
+
+
 def score_rows(
-    task: str, store: Store, which: np.ndarray, member: Member, progress: Progress
+    task: str,
+    store: Store,
+    which: np.ndarray,
+    member: Member,
+    progress: Progress,
+    drawn: list | None = None,
 ) -> dict[str, np.ndarray]:
     """Return the catalog rows of some rows of a store.
 
@@ -102,6 +156,8 @@ def score_rows(
         The network and its calibration.
     progress : Progress
         Told of every batch.
+    drawn : list, optional
+        Where the task's maps of these rows are put, (k, channel, y, x) uint8 by their names.
 
     Returns
     -------
@@ -109,11 +165,15 @@ def score_rows(
         ``object_id``, ``ra``, ``dec``, the task's columns, ``flags``, the store's quality columns;
         any number of rows.
     """
-    parts = []
+    parts, named = [], getattr(tasks.load(task), "MAPS", {})
     for output in member.forward.over(store, which):
+        output |= {name: maps.packed(np.nan_to_num(output.pop(of))) for name, of in named.items()}
         parts.append(output)
         progress.advance(len(output["no_data"]))
     output = gather(parts)
+    if drawn is not None:
+        drawn.append({name: output[name] for name in named})
+    output = {name: values for name, values in output.items() if name not in named}
     empty = output.pop("no_data") | replace_odd(output)
     objects = {name: values[which] for name, values in store.objects.items()}
     objects["flags"] = objects["flags"] | np.where(empty, FLAGS["no_data"], 0)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from astroml import tasks
+from astroml import maps, tasks
 from astroml.errors import AstromlError
 from astroml.provenance import digest, replacing, stamp
 from astroml.rows import baselines, join, read_rows
@@ -65,6 +65,9 @@ def score(
     # Of rows that they learnt from, other methods say too much.
     others = baselines(task, store.objects, truth["object_id"]) if split == "test" else {}
     rows |= others
+    if hasattr(tasks.load(task), "MAPS"):
+        drawn = [maps.beside(path) for path in rows_paths]
+        rows |= maps.overlap(drawn, store, truth["object_id"])
     try:
         values = tasks.load(task).score(truth, rows, bootstrap=bootstrap)
     except AstromlError as fault:

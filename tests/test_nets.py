@@ -128,7 +128,8 @@ def test_ready_batch_has_no_masked_flux(tmp_path):
     raw["mask"][:, 0, 3, 4] = MASK["cosmic"]
     batch = make_ready({k: torch.from_numpy(v) for k, v in raw.items()}, Normalisation((2.0,) * 3))
     measured = {"flux", "flux_err", "mw_transmission", "r_half"}
-    assert set(batch) == {"image", "valid", "sigma", "psf_fwhm", "ebv", *measured}
+    shape = {"sigma", "psf_fwhm", "ebv", "scale", "pixel_scale"}
+    assert set(batch) == {"image", "valid", *shape, *measured}
     assert "mask" not in batch
     assert not batch["image"][:, 0, 3, 4].any()
     assert batch["valid"].sum() == batch["valid"].numel() - 8

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from astroml import tasks
 from astroml.photometry import photometry_columns
 from astroml.store import Header, write_shard
 
@@ -78,7 +79,40 @@ def photoz(n, bands, seed, size=SIZE):
     return block
 
 
-SKIES = {"lens": lens, "photoz": photoz}
+def tidal(n, bands, seed, size=SIZE):
+    """A galaxy in noise; half of them with a piece of a ring around it, narrow or wide."""
+    block = blank(n, bands, seed, size)
+    rng = np.random.default_rng([seed, 3])
+    y, x = np.mgrid[:size, :size] - (size - 1) / 2
+    r, angle = np.hypot(y, x), np.arctan2(y, x)
+    is_tidal = rng.permutation(np.arange(n) // 4 % 2)
+    which, turn = rng.integers(0, 4, n), rng.uniform(-np.pi, np.pi, n)
+    radius, flux = rng.uniform(9, 12, n), np.zeros(n)
+    truth = np.zeros((n, size, size), np.uint8)
+    for i in range(n):
+        light = rng.uniform(100, 300) * np.exp(-r / 3)
+        away = np.abs((angle - turn[i] + np.pi) % (2 * np.pi) - np.pi)
+        shape = np.exp(-0.5 * ((r - radius[i]) / (1 + which[i] / 3)) ** 2) * (away < 1.2)
+        feature = rng.uniform(8, 14) * shape * is_tidal[i]
+        block["image"][i] += light + feature
+        truth[i] = (feature > 3) << which[i]
+        flux[i] = feature.sum()
+    block["truth"] = truth
+    area = (truth > 0).sum((1, 2)) * SCALE**2
+    mu = 31.4 - 2.5 * np.log10(np.maximum(flux, 1e-9) / np.maximum(area, 1e-9))
+    block["objects"] |= {
+        "is_tidal": is_tidal,
+        "kind": np.where(is_tidal == 1, "tidal", "plain"),
+        "mu_feature": np.where(is_tidal == 1, mu, 0).astype(np.float32),
+        "feature_flux": flux.astype(np.float32),
+        "feature_area": area.astype(np.float32),
+    }
+    for at, name in enumerate(("stream", "shell", "tail", "diffuse")):
+        block["objects"][name] = ((which == at) & (is_tidal == 1)).astype(np.int64)
+    return block
+
+
+SKIES = {"lens": lens, "photoz": photoz, "tidal": tidal}
 """Task name -> toy sky: (rows, bands, seed, size) -> block of a store."""
 
 
@@ -88,7 +122,8 @@ def toy_store(path, task="lens", n=160, bands=("g", "r", "z"), seed=1, size=SIZE
     for block in blocks:
         if change:
             change(block)
-    write_shard(path, Header("galaxy", tuple(bands), size, SCALE, "toy"), blocks)
+    cutouts = tasks.load(task).SET
+    write_shard(path, Header(cutouts, tuple(bands), size, SCALE, "toy"), blocks)
     return path
 
 
@@ -106,6 +141,11 @@ FLOORS = {
         },
         "metric": "sigma_mad",
         "most": 0.04,
+    },
+    "tidal": {
+        "options": {"width": 8, "train": {"epochs": 8, "batch_size": 16, "ema": 0.9}},
+        "metric": "auroc",
+        "least": 0.95,
     },
 }
 """Task name -> how it is trained on its toy sky, and what it must reach there: ``least`` at least,

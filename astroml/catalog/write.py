@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from astroml import __version__, tasks
+from astroml import __version__, maps, tasks
 from astroml.catalog.columns import all_columns, arrow_type, quality
 from astroml.errors import AstromlError
 from astroml.provenance import replacing, stamp
@@ -42,7 +42,7 @@ def write_catalog(task: str, rows_paths, outs) -> int:
         Parquet files that infer wrote, in the order wanted.
     outs : list of path
         Files to write; the ending says how: ``.parquet``, ``.fits``, or one of the task's
-        ``EXPORTS``.
+        ``EXPORTS``; ``_masks.h5`` for the maps of a task that has any.
 
     Raises
     ------
@@ -52,13 +52,20 @@ def write_catalog(task: str, rows_paths, outs) -> int:
     """
     writers = {".parquet": write_parquet, ".fits": write_fits}
     exports = getattr(tasks.load(task), "EXPORTS", {})
-    outs = [Path(out) for out in outs]
+    rows_paths, outs = ([Path(one) for one in paths] for paths in (rows_paths, outs))
+    drawn = [out for out in outs if has_maps(task) and out.name.endswith(maps.ENDING)]
+    for out in drawn:
+        with replacing(out) as part:
+            count = maps.gather_maps(rows_paths, part)
+    outs = [out for out in outs if out not in drawn]
+    if not outs:
+        return count
     for out in outs:
         if out.suffix not in {*writers, *exports}:
             known = " or ".join((*writers, *exports))
             raise AstromlError(f"{out}: found {out.suffix!r}, expected {known}")
-    table, columns = gather(task, [Path(path) for path in rows_paths])
-    about = stamp("catalog", {"task": task}, [Path(path) for path in rows_paths])
+    table, columns = gather(task, rows_paths)
+    about = stamp("catalog", {"task": task}, rows_paths)
     for out in outs:
         with replacing(out) as part:
             if out.suffix in exports:
@@ -68,6 +75,11 @@ def write_catalog(task: str, rows_paths, outs) -> int:
             else:
                 writers[out.suffix](table, columns, task, about, part)
     return len(table)
+
+
+def has_maps(task: str) -> bool:
+    """Return whether infer draws maps of a task."""
+    return hasattr(tasks.load(task), "MAPS")
 
 
 def gather(task: str, paths: list[Path]) -> tuple[pa.Table, tuple[Column, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from astroml.maps import beside, masks_of
 from astroml.report import mosaic
 from astroml.report.gather import Evidence, evenly
 from astroml.store import FLAGS, Store
@@ -94,7 +95,10 @@ def tiles(
     if store is None or not len(ids):
         return []
     what, truth = known(evidence, store)
-    header = store.header
+    header, masks = store.header, None
+    if hasattr(evidence.task, "MAPS"):
+        files = [beside(path) for path in evidence.row_files(place)]
+        masks = masks_of(files, ids, header.size)
     bar = 5.0 if header.size * header.pixel_scale > 10 else 1.0
     if size is not None:
         what = f"{what}, and the error"
@@ -111,9 +115,10 @@ def tiles(
             "dec": f"{rows['dec'][row]:+.5f}" if "dec" in rows else "",
             "bar": f"{100 * bar / (header.size * header.pixel_scale):.2f}",
             "bar_text": f'{bar:g}"',
+            "outlined": masks is not None,
             "bands": [header.bands[band] for band in mosaic.colour_bands(header.bands)],
         }
-        for one, row, uri in zip(ids.tolist(), order, mosaic.cutouts(store, ids))
+        for one, row, uri in zip(ids.tolist(), order, mosaic.cutouts(store, ids, masks))
     ]
 
 

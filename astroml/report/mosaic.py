@@ -9,6 +9,9 @@ import numpy as np
 
 from astroml.store import Store
 
+LINE = (64, 224, 208)
+"""Colour of the line around a mask: none that galaxies have."""
+
 STRETCH = 5
 """Brightness shown as mid-grey, in units of the background noise."""
 
@@ -22,7 +25,7 @@ def colour_bands(bands: tuple[str, ...]) -> list[int]:
     return [last, last // 2 if last % 2 == 0 else (last + 1) // 2, 0]
 
 
-def cutouts(store: Store, object_ids: np.ndarray) -> list[str]:
+def cutouts(store: Store, object_ids: np.ndarray, masks: np.ndarray | None = None) -> list[str]:
     """Return PNG data URIs of some objects, in the order given.
 
     Parameters
@@ -31,6 +34,8 @@ def cutouts(store: Store, object_ids: np.ndarray) -> list[str]:
         Where their pixels lie.
     object_ids : (k,) array
         Ids; each must be in the store.
+    masks : (k, y, x) array of bool, optional
+        What to draw a line around.
 
     Returns
     -------
@@ -44,7 +49,17 @@ def cutouts(store: Store, object_ids: np.ndarray) -> list[str]:
     data = store.read(rows, names=("image", "sigma"))
     bands = colour_bands(store.header.bands)
     image = np.nan_to_num(data["image"][:, bands], posinf=0.0, neginf=0.0)
-    return [_png(one) for one in colour(image, np.nan_to_num(data["sigma"][:, bands]))]
+    drawn = colour(image, np.nan_to_num(data["sigma"][:, bands]))
+    if masks is not None:
+        drawn[rim(masks)] = LINE
+    return [_png(one) for one in drawn]
+
+
+def rim(masks: np.ndarray) -> np.ndarray:
+    """Return the pixels (k, y, x) just outside masks: what is marked stays to be seen."""
+    from scipy.ndimage import binary_dilation
+
+    return binary_dilation(masks, np.ones((1, 3, 3), bool)) & ~masks
 
 
 def colour(image: np.ndarray, sigma: np.ndarray) -> np.ndarray:

@@ -1,5 +1,5 @@
 # REQUIRED INPUTS: a task's rows of all parts of the run's store
-# OUTPUTS:         catalogs/<run>/<task>.parquet and .fits, and the task's own formats
+# OUTPUTS:         catalogs/<run>/<task>.parquet and .fits, the task's own formats, and its maps
 # COMMANDS:        astroml catalog
 
 
@@ -47,6 +47,31 @@ rule export:
         version=VERSIONS["catalog"],
     message:
         "Writing the {wildcards.task} catalog as {wildcards.kind}"
+    shell:
+        "astroml catalog"
+        " --task {wildcards.task}"
+        " {params.rows}"
+        " --out {output.file:q}"
+        " 2>&1 | tee {log:q}"
+
+
+rule masks:
+    input:
+        rows=lambda wildcards: rows_of(wildcards.task, "store"),
+        maps=lambda wildcards: maps_of(wildcards.task, "store"),
+    output:
+        file=f"{CATALOGS}/{{task}}_masks.h5",
+    log:
+        f"{RESULTS}/logs/masks/{{task}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/masks.{{task}}.tsv"
+    conda:
+        "../envs/astroml.yaml"
+    params:
+        rows=lambda wildcards, input: flags("rows", input.rows),
+        version=VERSIONS["catalog"],
+    message:
+        "Gathering the maps of the {wildcards.task} catalog"
     shell:
         "astroml catalog"
         " --task {wildcards.task}"

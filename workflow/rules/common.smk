@@ -40,6 +40,9 @@ EXPORTS = [
 ]
 
 
+MAPPED = [task for task in TASKS if hasattr(load_task(task), "MAPS")]
+
+
 wildcard_constraints:
     task="|".join(TASKS),
     set="|".join(SETS),
@@ -160,6 +163,13 @@ def fresh(task):
 def rows_of(task, store):
     chunks = CHUNKS if store == "store" else [0]
     return expand(f"{RESULTS}/rows/{task}/{store}/{{chunk}}.parquet", chunk=chunks)
+
+
+def maps_of(task, store):
+    """The maps beside the rows, of a task whose network draws any."""
+    if task not in MAPPED:
+        return []
+    return [rows.removesuffix("parquet") + "maps.h5" for rows in rows_of(task, store)]
 
 
 def metrics_files():

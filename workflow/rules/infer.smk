@@ -1,5 +1,5 @@
 # REQUIRED INPUTS: a shard and the task's weights, of each member of an ensemble
-# OUTPUTS:         rows/<task>/<store>/<chunk>.parquet
+# OUTPUTS:         rows/<task>/<store>/<chunk>.parquet, and .maps.h5 of tasks that draw maps
 # COMMANDS:        astroml infer
 
 
@@ -16,6 +16,8 @@ rule infer:
         f"{RESULTS}/logs/infer/{{task}}.{{store}}.{{chunk}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/infer.{{task}}.{{store}}.{{chunk}}.tsv"
+    wildcard_constraints:
+        task="|".join(task for task in TASKS if task not in MAPPED) or "none",
     conda:
         "../envs/astroml.yaml"
     threads: 8
@@ -39,3 +41,11 @@ rule infer:
         " --device {params.device}"
         " --out {output.rows:q}"
         " 2>&1 | tee {log:q}"
+
+
+use rule infer as infer_maps with:
+    output:
+        rows=f"{RESULTS}/rows/{{task}}/{{store}}/{{chunk}}.parquet",
+        maps=f"{RESULTS}/rows/{{task}}/{{store}}/{{chunk}}.maps.h5",
+    wildcard_constraints:
+        task="|".join(MAPPED) or "none",

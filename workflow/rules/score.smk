@@ -6,6 +6,7 @@
 rule score:
     input:
         rows=lambda wildcards: rows_of(wildcards.task, LABELLED),
+        maps=lambda wildcards: maps_of(wildcards.task, LABELLED),
         store=lambda wildcards: shards(LABELLED, set_of(wildcards.task)),
     output:
         metrics=f"{RESULTS}/metrics/{{task}}.json",
