@@ -196,6 +196,26 @@ class Survey(Strict):
         update = {"pixel_scale": pixel_scale, "noise_correlation": left, "bands": bands}
         return self.model_copy(update=update)
 
+    def like(self, header, where: str | Path) -> Survey:
+        """Return the survey with a store's bands, and its pixels where those are coarser.
+
+        Parameters
+        ----------
+        header : store.Header
+            Of the store.
+        where : str or Path
+            The store, for the message.
+        """
+        mine = self.pick(list(header.bands))
+        if header.survey == self.name and header.pixel_scale > self.pixel_scale:
+            return mine.rescaled(header.pixel_scale)
+        if abs(self.pixel_scale / header.pixel_scale - 1) > 1e-3:
+            raise AstromlError(
+                f"survey {self.name}: pixel_scale {self.pixel_scale} arcsec, but the store "
+                f"{where} has {header.pixel_scale}; name the store's survey"
+            )
+        return mine
+
 
 def _autocorrelation(correlation: float) -> np.ndarray:
     """Return the correlation of pixels 0, 1, 2, ... apart along a row.

@@ -45,12 +45,7 @@ class Fresh:
             )
         if survey is None:
             raise AstromlError("train.fresh needs a survey; name one with --survey")
-        self.survey = survey.pick(list(header.bands))
-        if abs(self.survey.pixel_scale / header.pixel_scale - 1) > 1e-3:
-            raise AstromlError(
-                f"survey {survey.name}: pixel_scale {survey.pixel_scale} arcsec, but the store "
-                f"{store.shards[0].parent} has {header.pixel_scale}; name the store's survey"
-            )
+        self.survey = survey.like(header, store.shards[0].parent)
         self.sky = sky or tasks.load(task).Sky()
         self.run, self.size = run, header.size
         self.batches = math.ceil(run.fresh / run.batch_size)

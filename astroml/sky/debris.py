@@ -17,7 +17,7 @@ NONE, ORBIT, SPIRAL, SHELLS, FAN = range(5)
 
 FEATURE_NAMES = (
     "shape", "x", "y", "radius", "inner", "phi", "q", "phase", "span", "ecc", "kappa", "width",
-    "growth", "fade", "counter", "count", "ratio",
+    "growth", "fade", "counter", "count", "ratio", "lumps", "lump_phase",
 )  # fmt: skip
 """Numbers that describe a feature; see ``paint_features``."""
 
@@ -44,7 +44,7 @@ def paint_features(features: dict[str, torch.Tensor], cells: int, scale: float) 
         of an orbit; ``growth``, sigma at the end over that at the beginning; ``fade``, the scale of
         the decay along it in units of its length; ``counter``, brightness of a second tail on the
         other side; ``count`` shells, each ``ratio`` as large as the one before, on alternating
-        sides.
+        sides; ``lumps``, how much brightness varies along a chain, and ``lump_phase`` (rad).
     cells : int
         Side of the canvas.
     scale : float
@@ -105,7 +105,9 @@ def knots(some: dict[str, torch.Tensor]) -> tuple[torch.Tensor, ...]:
     x, y = wide["x"] + c * u - s * v, wide["y"] + s * u + c * v
     ends = torch.exp(-0.5 * ((t - 0.5) / wide["fade"].clamp(min=0.05)) ** 2)
     along = torch.where(orbit, ends * r**2, torch.exp(-t / wide["fade"]) * _pace(wide, t))
-    weight = along * torch.where(other, wide["counter"], 1.0)
+    # Three waves whose lengths have no common multiple: gaps and knots, as streams have.
+    lumps = sum(torch.cos(k * t + (1 + k) * wide["lump_phase"]) for k in (4.3, 9.1, 17.7)) / 3
+    weight = along * torch.where(other, wide["counter"], 1.0) * (1 + wide["lumps"] * lumps)
     sigma = wide["width"] * (1 + (wide["growth"] - 1) * t)
     return x, y, sigma, weight / wide["width"]
 
@@ -157,4 +159,4 @@ def _fan(piece: dict, r: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
 def _window(piece: dict, angle: torch.Tensor, side: float) -> torch.Tensor:
     """Return 1 within the opening around a side, with soft ends: 0.5 at the opening's own."""
     off = torch.remainder(angle - piece["phase"] - side + math.pi, 2 * math.pi) - math.pi
-    return torch.exp(-math.log(2) * (2 * off / piece["span"]).square() ** 3)
+    return torch.exp(-math.log(2) * (2 * off / piece["span"]).square().square())

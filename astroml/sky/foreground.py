@@ -67,25 +67,25 @@ def draw(rng, name: str, reach: float, wavelengths, sigma) -> dict[str, np.ndarr
         ``FOREGROUND_NAMES`` and ``colour`` (band,); see ``paint_foreground``.
     """
     which = {"cirrus": CIRRUS, "halo": HALO, "ghost": GHOST, "flat": FLAT}.get(name, NONE)
-    u = rng.random(6)
-    turn, lag = 2 * math.pi * u[0], np.log(np.asarray(wavelengths) / 620) / math.log(620 / 478)
-    # A halo's star may be in the image, a ghost's seldom is.
-    away = reach * (0.5 + 0.9 * u[1] if which == HALO else 0.6 * u[1])
-    steps = rng.normal(1, 0.6, len(lag)) * np.asarray(sigma)
-    # Cirrus is bluer than galaxies in r-i for its g-r (Roman et al. 2020, A&A 644, A42).
+    u, lag = rng.random(6), np.log(np.asarray(wavelengths) / 620) / math.log(620 / 478)
+    turn, red = 2 * math.pi * u[0], 0.3 + 0.9 * u[2]
+    away = reach * (0.55 + 0.9 * u[1] if which == HALO else 0.9 * u[1])
+    steps = rng.normal(1, 0.4, len(lag)) * np.asarray(sigma)
+    # g-r of cirrus 0.55 to 0.75, and bluer in r-i than galaxies (Roman et al. 2020, A&A 644, A42).
+    cirrus_ = np.where(lag < 0, 0.55 + 0.2 * u[2], 0.2 + 0.2 * u[2]) * lag
     colour = {
-        CIRRUS: 10 ** (0.4 * np.where(lag < 0, 0.55 + 0.2 * u[2], 0.25 + 0.2 * u[2]) * lag),
+        CIRRUS: 10 ** (0.4 * cirrus_),
         FLAT: steps / np.asarray(sigma)[np.abs(lag).argmin()],
-    }.get(which, 10 ** (0.4 * (0.2 + 0.9 * u[2]) * np.minimum(lag, 1.0) * (lag < 0) + 0.0))
-    mu = {CIRRUS: 26 + 1.8 * u[3], GHOST: 25.2 + 2 * u[3], FLAT: 26.3 + 1.9 * u[3]}.get(which, 0.0)
+    }.get(which, 10 ** (0.4 * red * np.where(lag < 0, lag, 0.45 * lag)))
+    mu = {CIRRUS: 26.8 + 1.8 * u[3], GHOST: 25.8 + 2 * u[3], FLAT: 27 + 2 * u[3]}.get(which, 0.0)
     return {
         "which": which,
         "mu": mu,
         "x": away * math.cos(turn),
         "y": away * math.sin(turn),
         "angle": 2 * math.pi * u[4],
-        "size": 0.5 + 3 * u[5] if which == FLAT else 12 + 25 * u[5],
-        "star": 9 + 4 * u[3] if which == HALO else 13.0 + 3 * u[3],
+        "size": 0.5 * 30 ** u[5] if which == FLAT else 12 + 25 * u[5],
+        "star": 10 + 5 * u[3],
         "colour": np.asarray(colour, float),
     }
 
@@ -101,9 +101,10 @@ def paint_foreground(image, mask, here: dict, keys, seed: int, scale: float) -> 
         Bits of ``store.MASK``; the heart of a star is saturated.
     here : dict of (n,) tensors
         ``foreground_<name>``: ``which`` it is; ``mu``, r mag/arcsec2, of cirrus its scatter, of a
-        ghost its middle, of flat residue half the step; ``x``, ``y`` (arcsec) the star, or a point
-        on the step; ``angle`` of the step (rad), ``size`` of a ghost or a step's width (arcsec),
-        ``star`` the star's r magnitude; ``foreground_colour`` (n, band), flux over that in r.
+        ghost its middle, of flat residue half the step; ``x``, ``y`` (arcsec) the star, the middle
+        of the ghost or a point on the step; ``angle`` of the step (rad), ``size`` of a ghost or a
+        step's width (arcsec), ``star`` the star's r magnitude; ``foreground_colour`` (n,
+        band), flux over that in r.
     keys : sequence of int
         Key of each object, which the cirrus is seeded by.
     seed : int
@@ -123,11 +124,11 @@ def paint_foreground(image, mask, here: dict, keys, seed: int, scale: float) -> 
         elif one["which"] == FLAT:
             along = (math.cos(one["angle"]) * x + math.sin(one["angle"]) * y) / one["size"]
             light = level * torch.tanh(along)
+        elif one["which"] == GHOST:
+            light = level * ghost(x, y, one)
         else:
             radius = torch.sqrt(x**2 + y**2)
             light = aureole(radius, one["star"], scale)
-            if one["which"] == GHOST:
-                light = light + level * ghost(axis, one)
             image[row] += colour * _core(radius, one["star"], scale)
             _saturate(image[row], mask[row], radius, x, one["star"], scale)
         image[row] += colour * light
@@ -161,17 +162,17 @@ def aureole(radius: torch.Tensor, mag: float, scale: float) -> torch.Tensor:
     return flux / (radius**2 + inner**2) * torch.exp(-((radius / outer) ** 4))
 
 
-def ghost(axis: torch.Tensor, one: dict[str, float]) -> torch.Tensor:
-    """Return a star's reflection, (y, x), brightness about 1: the out-of-focus pupil.
+def ghost(x: torch.Tensor, y: torch.Tensor, one: dict[str, float]) -> torch.Tensor:
+    """Return the reflection of a star outside the image, (y, x), brightness about 1.
 
-    A disc with a hole, displaced away from the middle of the field, with soft edges.
+    The out-of-focus pupil: a disc with soft edges, and a hole that is off its middle.
     """
-    off = 0.35 * one["size"]
-    x = axis[None, :] - one["x"] - off * math.cos(one["angle"])
-    y = axis[:, None] - one["y"] - off * math.sin(one["angle"])
-    radius = torch.sqrt(x**2 + y**2) / one["size"]
+    size = one["size"]
+    radius = torch.sqrt(x**2 + y**2) / size
+    off = 0.15 * math.cos(one["angle"]), 0.15 * math.sin(one["angle"])
+    hole = torch.sqrt((x / size - off[0]) ** 2 + (y / size - off[1]) ** 2)
     disc = torch.sigmoid((1 - radius) / 0.02)
-    return disc * (1 - 0.8 * torch.sigmoid((0.38 - radius) / 0.03)) * (0.8 + 0.3 * radius)
+    return disc * (1 - 0.8 * torch.sigmoid((0.35 - hole) / 0.03)) * (0.8 + 0.3 * radius)
 
 
 def _core(radius: torch.Tensor, mag: float, scale: float) -> torch.Tensor:

@@ -10,12 +10,12 @@ import torch
 from astroml.sky import foreground, nearby, noise
 from astroml.sky.colours import magnitudes
 from astroml.sky.conditions import stream
-from astroml.sky.counts import WAVELENGTH
 from astroml.sky.debris import FEATURE_NAMES, NONE, paint_features
 from astroml.sky.galaxies import MAG_WAVELENGTH
 from astroml.sky.paint import FINE
 from astroml.sky.psf import blurred
 from astroml.sky.render import draw_canvas, gains, in_chunks, margin, seeing, take
+from astroml.sky.tides import nearest
 from astroml.survey import NJY_PER_ZERO_MAG, Survey, summed_noise
 
 OF_MEAN = 0.25
@@ -27,8 +27,11 @@ OF_NOISE, BOX = 0.3, 5
 OF_LIGHT = 0.05
 """Share of a pixel's light below which a feature is lost in that of the galaxies."""
 
-MEASURED = ("mu_feature", "feature_flux", "feature_area")
-"""What is measured of the features while they are drawn."""
+PIECE = 8
+"""Objects whose canvases are in a CPU's caches at once: measured the fastest."""
+
+MEASURED = ("mu_feature", "feature_flux", "feature_area", "feature_visible")
+"""What is measured of the features while they are drawn; see ``render``."""
 
 FAINT_TYPES = ((0.15, 0.7), (0.6, 0.5))
 """Share of old stars and redshift of unresolved galaxies."""
@@ -59,9 +62,11 @@ def render(columns: dict, survey: Survey, size: int, rows, device="cpu", seed: i
         ``store.MASK``; ``sigma`` (n, band) nJy; ``psf_fwhm`` (n, band) arcsec; ``truth`` (n, y, x)
         uint8, a bit per class where a feature can be seen in r: its own light, blurred, is above
         ``OF_MEAN`` of its mean (see ``footprint``), above ``OF_NOISE`` of the sky noise of a mean
-        over 5 x 5 px, and at least ``OF_LIGHT`` of all light in the pixel; ``mu_feature``,
-        ``feature_flux`` and ``feature_area`` (n,). The truth and these three are of the features
-        at full strength.
+        over 5 x 5 px, and at least ``OF_LIGHT`` of all light in the pixel. And (n,):
+        ``mu_feature``, the mean surface brightness of the features' footprint in r, mag/arcsec2;
+        ``feature_flux``, their light within the cutout, r, nJy; ``feature_area`` of the footprint,
+        arcsec2; ``feature_visible``, the share of the footprint that is in the truth. All are 0
+        without a feature, and of features at full strength.
     """
     drawn = draw_cutouts(columns, survey, size, rows, device, seed)
     return {name: values.cpu().numpy() for name, values in drawn.items()}
@@ -94,7 +99,6 @@ def _render(columns: dict, survey: Survey, size: int, device: str, seed: int, ro
     return {"image": image, "mask": mask, "sigma": sigma, "psf_fwhm": here["psf_fwhm"]} | known
 
 
-@torch.no_grad()
 def draw_light(columns: dict, survey: Survey, size: int, rows, device="cpu", seed=1) -> dict:
     """Render the noiseless light of some objects, without foreground.
 
@@ -104,6 +108,16 @@ def draw_light(columns: dict, survey: Survey, size: int, rows, device="cpu", see
         ``galaxies`` and ``features`` (n, band, y, x), nJy per pixel, the latter at the strength of
         the sky; ``truth``, ``mu_feature``, ``feature_flux``, ``feature_area``: see ``render``.
     """
+    step = PIECE if device == "cpu" else len(rows)
+    drawn = [
+        _light(columns, survey, size, rows[begin : begin + step], device, seed)
+        for begin in range(0, len(rows), step)
+    ]
+    return {name: torch.cat([one[name] for one in drawn]) for name in drawn[0]}
+
+
+@torch.no_grad()
+def _light(columns: dict, survey: Survey, size: int, rows, device: str, seed: int) -> dict:
     here = take(columns, rows, device)
     edge = margin(survey)
     canvas = draw_canvas(here, size, survey)
@@ -111,20 +125,35 @@ def draw_light(columns: dict, survey: Survey, size: int, rows, device="cpu", see
     through = seeing(here, canvas.shape[-1], survey)
     inside = slice(edge, edge + size)
     stars = blurred(canvas, through)[..., inside, inside]
-    features, known = _features(here, through, stars, survey, inside)
+    features, known = draw_features(here, through, stars, survey, inside)
     return {"galaxies": stars, "features": features} | known
 
 
-def near_r(survey: Survey) -> int:
-    """Return the place of the band nearest to r."""
-    far = [abs(band.wavelength - WAVELENGTH) for band in survey.bands.values()]
-    return int(np.argmin(far))
+def draw_features(here: dict, through, stars, survey: Survey, inside: slice) -> tuple:
+    """Draw the light of tidal features.
 
+    Parameters
+    ----------
+    here : dict of (n, ...) tensors
+        What ``tides.table`` drew, and ``sigma`` (n, band) nJy.
+    through : (n, band, ky, kx) tensor
+        Seeing; see ``render.seeing``.
+    stars : (n, band, y, x) tensor
+        All other light, nJy per pixel, in which features may be lost.
+    survey : Survey
+        Bands and pixels.
+    inside : slice
+        Pixels of the canvas that the cutout shows.
 
-def _features(here: dict, through, stars, survey: Survey, inside: slice) -> tuple:
-    """Return the features' light (n, band, y, x) and what is known of it; see ``render``."""
+    Returns
+    -------
+    features : (n, band, y, x) tensor
+        nJy per pixel, at the strength of the sky.
+    known : dict of tensors
+        ``truth`` and ``MEASURED``; see ``render``.
+    """
     n, size = len(stars), stars.shape[-1]
-    scale, red = survey.pixel_scale, near_r(survey)
+    scale, red = survey.pixel_scale, nearest([band.wavelength for band in survey.bands.values()])
     some = torch.nonzero(here["feature_shape"] != NONE)
     owner, slot = some[:, 0], some[:, 1]
     shapes = {name: here[f"feature_{name}"][owner, slot] for name in FEATURE_NAMES}
@@ -155,6 +184,7 @@ def _features(here: dict, through, stars, survey: Survey, inside: slice) -> tupl
         "mu_feature": mu,
         "feature_flux": red_light.sum((1, 2)),
         "feature_area": area * scale**2,
+        "feature_visible": (truth > 0).sum((1, 2)) / area.clamp(min=1),
     }
 
 

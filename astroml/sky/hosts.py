@@ -172,17 +172,18 @@ def host_mag(image, mask, survey: Survey) -> np.ndarray:
     return np.where(flux > 0, -2.5 * np.log10(np.maximum(flux, 1e-9) / NJY_PER_ZERO_MAG), 0.0)
 
 
-def moments(image, sigma, pixel_scale: float) -> tuple[np.ndarray, np.ndarray]:
+def moments(image, sigma, pixel_scale: float, width=1.0) -> tuple[np.ndarray, np.ndarray]:
     """Return axis ratio and angle (n,), rad, of the central galaxy from its second moments.
 
-    Bands are added with the weight of their noise, under a Gaussian of 1 arcsec; the ratio is that
-    of the blurred light, no flatter than 0.5.
+    Bands are added with the weight of their noise, under a Gaussian of sigma ``width`` arcsec, a
+    number or (n,); the ratio is that of the blurred light, no flatter than 0.5.
     """
     weight = 1 / np.maximum(sigma, 1e-12)[..., None, None]
     stack = np.nan_to_num(image * weight).sum(1)
     axis = (np.arange(image.shape[-1]) - (image.shape[-1] - 1) / 2) * pixel_scale
     x, y = axis[None, None, :], axis[None, :, None]
-    light = np.clip(stack, 0, None) * np.exp(-0.5 * (x**2 + y**2))
+    wide = np.reshape(width, (-1, 1, 1))
+    light = np.clip(stack, 0, None) * np.exp(-0.5 * (x**2 + y**2) / wide**2)
     total = np.maximum(light.sum((1, 2)), 1e-12)
     xx, yy, xy = ((light * one).sum((1, 2)) / total for one in (x * x, y * y, x * y))
     spread, sum_ = np.hypot(xx - yy, 2 * xy), np.maximum(xx + yy, 1e-12)

@@ -26,7 +26,10 @@ LATE = 2, 3
 FIELD = 60.0
 """Half side, arcsec, of the square that neighbours fill."""
 
-BRIGHT, RESOLVED, FAINT = 17.0, 24.0, 26.0
+DENSITY = 5.7e-3
+"""Galaxies and stars per square arcsec to i = 24: 174 in the 30,400 of a patch of HSC Deep."""
+
+BRIGHT, RESOLVED, FAINT = 16.5, 23.5, 26.0
 """Limits in i of the neighbours: those fainter than ``RESOLVED`` are points."""
 
 SCATTER = 0.03
@@ -100,7 +103,7 @@ def _make_arms(form: dict, spiral, uniform) -> None:
     form["bulge"] = np.where(spiral, 0.5 * form["bulge"], form["bulge"])
     strong = spiral[:, None] * np.array([0.0, 1.0]) > 0
     change = {
-        "arm_strength": 1.2 + 2.5 * uniform[:, 6],
+        "arm_strength": 0.9 + 1.8 * uniform[:, 6],
         "arms": np.where(uniform[:, 7] < 0.75, 2.0, 3.0),
         "arm_pitch": np.radians(12 + 22 * uniform[:, 9]),
         "q": 0.45 + 0.55 * uniform[:, 4],
@@ -174,8 +177,7 @@ def field(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         i magnitude, whether a star, x, y (arcsec), and uniform deviates of q, angle, index, size
         and stars; those fainter than ``RESOLVED`` apart.
     """
-    whole = galaxies.NEIGHBOUR_DENSITY * (2 * FIELD) ** 2
-    number = rng.poisson(whole * 10 ** (0.3 * (FAINT - RESOLVED)))
+    number = rng.poisson(DENSITY * (2 * FIELD) ** 2 * 10 ** (0.3 * (FAINT - 24)))
     drawn = rng.random((number, 9))
     low, high = 10 ** (0.3 * BRIGHT), 10 ** (0.3 * FAINT)
     drawn[:, 0] = np.log10(low + (high - low) * drawn[:, 0]) / 0.3
@@ -211,7 +213,7 @@ def neighbours(bright: list[np.ndarray], wavelengths) -> dict[str, np.ndarray]:
         "q": np.where(star, 1.0, 0.3 + 0.7 * q),
         "phi": math.pi * turn,
         "n_sersic": np.where(star, 0.5, np.where(early, 2.5 + 1.5 * size, 1.0)),
-        "r_e": np.where(star, 0.05, 0.35 * 10 ** (-0.1 * (np.minimum(mag, 24) - 22)) * spread),
+        "r_e": np.where(star, 0.05, 0.35 * 10 ** (-0.1 * (np.minimum(mag, FAINT) - 22)) * spread),
         "mag": np.where(there, mag, 99.0),
         "old": np.where(early, 1.0, stars),
         "z": np.where(star, 0.0, 0.1 + 0.9 * np.clip((mag - 18) / 6, 0, 1) * turn),

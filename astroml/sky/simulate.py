@@ -283,12 +283,7 @@ def inject(paths, settings: Inject, population, survey: Survey, out, *, device: 
         raise AstromlError(
             f"task {settings.task!r} has no signal that can be added to real cutouts"
         )
-    survey = survey.pick(list(real.header.bands))
-    if abs(survey.pixel_scale / real.header.pixel_scale - 1) > 1e-3:
-        raise AstromlError(
-            f"survey {survey.name}: pixel_scale {survey.pixel_scale} arcsec, but the store "
-            f"{real.shards[0]} has {real.header.pixel_scale}; name the store's survey"
-        )
+    survey = survey.like(real.header, real.shards[0])
     header = _header(
         real.header.set, survey, real.header.size, "inject", settings, real.shards,
         task=settings.task, seed=settings.seed, sky=population.model_dump(mode="json"),
@@ -322,6 +317,8 @@ def _injected(real, hosts, sky, settings: Inject, population, survey, device: st
             planes = real.read(rows, names)
             objects = _host_columns(real, rows, settings, copy)
             if copy == BARE:
+                blank = np.zeros((len(rows), *planes["image"].shape[2:]), np.uint8)
+                planes |= dict.fromkeys(getattr(sky, "PLANES", ()), blank)
                 labels = sky.bare(planes["psf_fwhm"])
             else:
                 planes["image"], truth = sky.inject(
@@ -329,6 +326,7 @@ def _injected(real, hosts, sky, settings: Inject, population, survey, device: st
                     settings.seed, copy * len(real) + rows, device,
                     mask=planes["mask"], grid=settings.grid,
                 )  # fmt: skip
+                planes |= {name: truth[name] for name in store.PLANES if name in truth}
                 labels = sky.labels(truth, truth | planes)
             # Signals bring no defects; the host's own are known or not.
             unknown = np.full(len(rows), np.nan, np.float32)

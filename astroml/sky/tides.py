@@ -10,7 +10,9 @@ import math
 
 import numpy as np
 
+from astroml.sky.counts import WAVELENGTH
 from astroml.sky.debris import FAN, FEATURE_NAMES, ORBIT, SHELLS, SPIRAL
+from astroml.sky.lensing import angular_scale
 
 BLUER = 0.2
 """Largest g-r by which features are bluer than their host, mag."""
@@ -29,6 +31,71 @@ EMPTY = dict.fromkeys(FEATURE_NAMES, 0.0) | {
 """A slot without a feature."""
 
 
+SLOTS = 2
+"""Features that an object may have."""
+
+
+def table(rngs: dict[int, np.random.Generator], hosts: dict, sky, wavelengths) -> dict:
+    """Draw the features of some galaxies.
+
+    Parameters
+    ----------
+    rngs : dict
+        Row -> its source of randomness; other rows get no feature.
+    hosts : dict of (n, ...) arrays
+        ``z``; ``radius``, half-light, arcsec; ``phi``, rad; ``light`` (n, band), nJy as they are
+        seen; ``dust`` (n,), the Milky Way's extinction in the band nearest to r, mag; optionally
+        ``mu``, the surface brightness wanted, and ``name``, the class.
+    sky : BaseModel
+        ``classes``, ``several``, ``mu``, ``mu_law``, ``reach``, ``strength``.
+    wavelengths : (band,) array
+        nm
+
+    Returns
+    -------
+    dict of arrays
+        ``feature_<name>`` (n, SLOTS) of ``debris.FEATURE_NAMES``; ``feature_bit``, 1 << k for the
+        k-th of ``CLASSES``, 0 for none;
+        ``feature_mu`` at rest and ``feature_mu_seen``, dimmed by redshift and dust, r
+        mag/arcsec2; ``feature_colour`` (n, SLOTS, band), flux over that in r; ``feature_gain``,
+        the sky's strength.
+    """
+    n, bands, red = len(hosts["z"]), len(wavelengths), nearest(wavelengths)
+    names = list(CLASSES)
+    shape = {name: np.full((n, SLOTS), value, np.float32) for name, value in EMPTY.items()}
+    bit, mu = np.zeros((n, SLOTS), np.int64), np.zeros((n, SLOTS))
+    colour = np.zeros((n, SLOTS, bands), np.float32)
+    odds = np.array([sky.classes.get(name, 0.0) for name in names])
+    for row, rng in rngs.items():
+        host = {name: float(hosts[name][row]) for name in ("z", "radius", "phi")}
+        host["kpc"] = float(angular_scale(host["z"]))
+        more = rng.random() < sky.several and (odds > 0).sum() > 1
+        chosen = rng.choice(len(names), 1 + more, replace=False, p=odds / odds.sum())
+        first = draw_mu(rng, sky.mu, sky.mu_law)
+        if "mu" in hosts:
+            first, chosen = hosts["mu"][row], [names.index(hosts["name"][row])]
+        own = hosts["light"][row] / hosts["light"][row, red]
+        for slot, which in enumerate(chosen):
+            for name, value in draw(rng, names[which], host, sky.reach).items():
+                shape[name][row, slot] = value
+            bit[row, slot] = 1 << which
+            mu[row, slot] = first + slot * rng.uniform(-0.5, 0.5)
+            colour[row, slot] = colours(rng, own, wavelengths, wavelengths[red])
+    seen = np.where(bit > 0, dimmed(mu, hosts["z"][:, None]) + hosts["dust"][:, None], 0)
+    return {f"feature_{name}": values for name, values in shape.items()} | {
+        "feature_bit": bit,
+        "feature_mu": mu.astype(np.float32),
+        "feature_mu_seen": seen.astype(np.float32),
+        "feature_colour": colour,
+        "feature_gain": np.full((n, SLOTS), sky.strength, np.float32),
+    }
+
+
+def nearest(wavelengths) -> int:
+    """Return the place of the band nearest to r."""
+    return int(np.abs(np.asarray(wavelengths) - WAVELENGTH).argmin())
+
+
 def draw(rng: np.random.Generator, name: str, host: dict[str, float], reach: float) -> dict:
     """Draw the shape of a feature.
 
@@ -39,7 +106,7 @@ def draw(rng: np.random.Generator, name: str, host: dict[str, float], reach: flo
     name : str
         Class: ``stream``, ``shell``, ``tail`` or ``diffuse``.
     host : dict
-        ``kpc`` (in an arcsec), ``radius`` (half-light, arcsec), ``phi`` (rad), of the galaxy.
+        ``kpc`` (of one arcsec), ``radius`` (half-light, arcsec), ``phi`` (rad), of the galaxy.
     reach : float
         Largest extent, arcsec: what is larger on the sky is made smaller.
 
@@ -48,9 +115,8 @@ def draw(rng: np.random.Generator, name: str, host: dict[str, float], reach: flo
     dict
         ``FEATURE_NAMES``, see ``debris.paint_features``.
     """
-    ways = {"stream": _stream, "shell": _shell, "tail": _tail, "diffuse": _diffuse}
     kpc = host["kpc"]
-    drawn = EMPTY | ways[name](rng, host["radius"] * kpc, host["phi"])
+    drawn = EMPTY | CLASSES[name](rng, host["radius"] * kpc, host["phi"])
     for size in ("radius", "inner", "width"):
         drawn[size] = drawn[size] / kpc
     if (shrink := drawn["radius"] / reach) > 1:
@@ -62,8 +128,8 @@ def draw(rng: np.random.Generator, name: str, host: dict[str, float], reach: flo
 
 def _stream(rng, size: float, phi: float) -> dict:
     """Draw a piece of a rosette orbit of 30 to 150 kpc; sigma across 0.6 to 2 kpc."""
-    radius, ecc = rng.uniform(15, 45), rng.uniform(0, 0.6)
-    radius = max(radius, 2.2 * size)
+    radius, ecc = rng.uniform(18, 55), rng.uniform(0, 0.6)
+    radius = max(radius, 3.5 * size / (1 - ecc / 2))
     mean = radius * (1 - ecc / 2)
     return {
         "shape": ORBIT,
@@ -78,12 +144,14 @@ def _stream(rng, size: float, phi: float) -> dict:
         "width": math.exp(rng.uniform(math.log(0.6), math.log(2.0))),
         "growth": rng.uniform(0.8, 1.4),
         "fade": rng.uniform(0.2, 0.6),
+        "lumps": rng.uniform(0, 0.7),
+        "lump_phase": rng.uniform(0, 2 * math.pi),
     }
 
 
 def _shell(rng, size: float, phi: float) -> dict:
     """Draw one to four arcs on alternating sides of the major axis, 30 to 90 deg wide."""
-    radius = max(rng.uniform(20, 60), 2.5 * size)
+    radius = max(rng.uniform(20, 60), 3.3 * size)
     return {
         "shape": SHELLS,
         "radius": radius,
@@ -102,7 +170,7 @@ def _tail(rng, size: float, phi: float) -> dict:
     inner = size * rng.uniform(1.0, 1.6)
     return {
         "shape": SPIRAL,
-        "radius": max(rng.uniform(20, 70), 2.5 * inner),
+        "radius": max(rng.uniform(20, 70), 3.5 * inner),
         "inner": inner,
         "q": rng.uniform(0.45, 1),
         "phi": rng.uniform(0, 2 * math.pi),
@@ -112,6 +180,8 @@ def _tail(rng, size: float, phi: float) -> dict:
         "growth": rng.uniform(1.3, 3.0),
         "fade": rng.uniform(0.35, 1.2),
         "counter": rng.choice([0.0, rng.uniform(0.3, 1)], p=[0.55, 0.45]),
+        "lumps": rng.uniform(0, 0.6),
+        "lump_phase": rng.uniform(0, 2 * math.pi),
     }
 
 
@@ -121,7 +191,7 @@ def _diffuse(rng, size: float, phi: float) -> dict:
         inner = size * rng.uniform(1.0, 1.8)
         return {
             "shape": SPIRAL,
-            "radius": max(rng.uniform(18, 50), 1.8 * inner),
+            "radius": max(rng.uniform(18, 50), 2.3 * inner),
             "inner": inner,
             "q": rng.uniform(0.7, 1),
             "phi": rng.uniform(0, 2 * math.pi),
@@ -130,7 +200,7 @@ def _diffuse(rng, size: float, phi: float) -> dict:
             "growth": rng.uniform(1.0, 1.8),
             "fade": rng.uniform(0.6, 3.0),
         }
-    radius = max(rng.uniform(25, 60), 3 * size)
+    radius = max(rng.uniform(25, 60), 3.5 * size)
     return {
         "shape": FAN,
         "radius": radius,
@@ -140,6 +210,10 @@ def _diffuse(rng, size: float, phi: float) -> dict:
         "span": math.radians(rng.uniform(45, 110)),
         "width": radius * rng.uniform(0.35, 1.0),
     }
+
+
+CLASSES = {"stream": _stream, "shell": _shell, "tail": _tail, "diffuse": _diffuse}
+"""What draws each class, in the order of their bits."""
 
 
 def draw_mu(rng: np.random.Generator, limits: tuple[float, float], law: str) -> float:

@@ -12,20 +12,19 @@ from astroml.errors import AstromlError
 from astroml.sky import foreground, galaxies, nearby, tides
 from astroml.sky.conditions import conditions, defects, places
 from astroml.sky.conditions import stream as generator
-from astroml.sky.counts import WAVELENGTH
+from astroml.sky.disturb import inject
 from astroml.sky.halo import MEASURED, draw_cutouts, render
-from astroml.sky.lensing import angular_scale
 from astroml.sky.noise import CLEAN
 from astroml.survey import NJY_PER_ZERO_MAG, Survey, galactic_extinction
 from astroml.tasks.tidal.kinds import BITS, CLASSES, NEGATIVES, NUISANCES, POSITIVE, Sky
 
-__all__ = ["UNITS", "fresh", "labels", "population", "render", "stream"]
+__all__ = ["PLANES", "UNITS", "bare", "fresh", "inject", "labels", "population", "render", "stream"]
 
 LAYOUT, HOST, OWN, FEATURE = range(4)
 """Streams of random numbers; a generator is seeded by (seed, stream, object)."""
 
-SLOTS = 2
-"""Features that an object may have."""
+PLANES = ("truth",)
+"""Planes of labels that ``render`` and ``inject`` return."""
 
 UNITS = {
     "ra": "deg",
@@ -121,7 +120,9 @@ def labels(columns: dict, rendered: dict) -> dict[str, np.ndarray]:
         ``is_tidal``; ``stream``, ``shell``, ``tail``, ``diffuse`` (0 or 1); ``mu_feature``, the
         mean surface brightness of the features' footprint in r, as it is seen (mag/arcsec2),
         ``feature_flux`` (their light within the cutout, r, nJy), ``feature_area`` (their
-        footprint, arcsec2; see ``sky.halo.footprint``), all 0 where there is no feature; ``kind``;
+        footprint, arcsec2; see ``sky.halo.footprint``) and ``feature_visible`` (the share of it
+        that is neither lost in the galaxies' light nor in the noise), all 0 where there is no
+        feature; ``kind``;
         ``z``, ``mag_r`` of the host (AB, before the Milky Way's dust); ``artefact`` (1: the pixels
         have a defect) and ``seeing`` (mean FWHM over bands, arcsec).
     """
@@ -204,41 +205,15 @@ def _galaxies(base, key, wavelengths, seed: int) -> dict[str, np.ndarray]:
 
 
 def _features(sky: Sky, kind, key, columns: dict, wavelengths, seed: int) -> dict[str, np.ndarray]:
-    """Draw the features of tidal galaxies: ``feature_<name>`` (n, SLOTS), empty for all others."""
-    n, bands = len(kind), len(wavelengths)
-    shape = {name: np.zeros((n, SLOTS), np.float32) + value for name, value in tides.EMPTY.items()}
-    bit, mu = np.zeros((n, SLOTS), np.int64), np.zeros((n, SLOTS))
-    colour = np.zeros((n, SLOTS, bands), np.float32)
-    near_r = np.abs(wavelengths - WAVELENGTH).argmin()
-    light = columns["part_flux"][:, :2].sum(1)
-    odds = np.array([sky.classes.get(name, 0.0) for name in CLASSES])
-    for row in np.flatnonzero(kind == POSITIVE):
-        rng = generator(seed, FEATURE, int(key[row]))
-        host = {
-            "kpc": angular_scale(columns["z"][row]),
-            "radius": columns["radius"][row],
-            "phi": columns["part_phi"][row, 1],
-        }
-        more = rng.random() < sky.several and (odds > 0).sum() > 1
-        chosen = rng.choice(len(CLASSES), 1 + more, replace=False, p=odds / odds.sum())
-        first = tides.draw_mu(rng, sky.mu, sky.mu_law)
-        for slot, which in enumerate(chosen):
-            drawn = tides.draw(rng, CLASSES[which], host, sky.reach)
-            for name, value in drawn.items():
-                shape[name][row, slot] = value
-            bit[row, slot] = BITS[CLASSES[which]]
-            mu[row, slot] = first + slot * rng.uniform(-0.5, 0.5)
-            own = light[row] / light[row, near_r]
-            colour[row, slot] = tides.colours(rng, own, wavelengths, wavelengths[near_r])
-    dust = galactic_extinction(columns["ebv"], wavelengths[[near_r]])
-    seen = np.where(bit > 0, tides.dimmed(mu, columns["z"][:, None]) + dust, 0)
-    return {f"feature_{name}": values for name, values in shape.items()} | {
-        "feature_bit": bit,
-        "feature_mu": mu.astype(np.float32),
-        "feature_mu_seen": seen.astype(np.float32),
-        "feature_colour": colour,
-        "feature_gain": np.full((n, SLOTS), sky.strength, np.float32),
+    """Draw the features of tidal galaxies, and empty slots for all others."""
+    hosts = {name: columns[name] for name in ("z", "radius")} | {
+        "phi": columns["part_phi"][:, 1],
+        "light": columns["part_flux"][:, :2].sum(1),
+        "dust": galactic_extinction(columns["ebv"], wavelengths)[:, tides.nearest(wavelengths)],
     }
+    tidal = np.flatnonzero(kind == POSITIVE).tolist()
+    rngs = {row: generator(seed, FEATURE, int(key[row])) for row in tidal}
+    return tides.table(rngs, hosts, sky, wavelengths)
 
 
 def _over(sky: Sky, base, key, sigma, wavelengths, seed: int) -> dict[str, np.ndarray]:
@@ -252,6 +227,18 @@ def _over(sky: Sky, base, key, sigma, wavelengths, seed: int) -> dict[str, np.nd
         residue.append(rng.standard_normal((5, len(wavelengths))))
     found = {f"foreground_{name}": np.array([one[name] for one in drawn]) for name in drawn[0]}
     return found | {"residue": np.array(residue)}
+
+
+def bare(psf_fwhm: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the labels (n,) of hosts without features, of some seeing (n, band), arcsec."""
+    rows = len(psf_fwhm)
+    nothing = {name: np.zeros(rows) for name in ("defect", "z", "mag_r", *MEASURED)}
+    nothing |= {
+        "is_tidal": np.zeros(rows, np.int64),
+        "kind": np.full(rows, "twin"),
+        "feature_bit": np.zeros((rows, 1), np.int64),
+    }
+    return labels(nothing, nothing | {"psf_fwhm": psf_fwhm})
 
 
 FRESH = 2**32
