@@ -6,6 +6,7 @@ import os
 import h5py
 import numpy as np
 import pytest
+import toy
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -184,3 +185,20 @@ def test_the_split_of_an_object_does_not_depend_on_the_others():
 def test_no_objects_no_splits():
     assert len(assign_splits([], [])) == 0
     assert len(assign_splits([], [], [])) == 0
+
+
+def test_planes_of_labels_are_optional_and_zero_where_a_block_has_none(tmp_path):
+    block = toy.tidal(6, ("r",), 1)
+    bare = toy.tidal(4, ("r",), 2)
+    del bare["truth"]
+    header = Header("halo", ("r",), toy.SIZE, toy.SCALE, "toy")
+    for order in ((block, bare), (bare, block)):
+        write_shard(tmp_path / "0.h5", header, order)
+        store = open_store(tmp_path / "0.h5")
+        expected = [one.get("truth", np.zeros((4, toy.SIZE, toy.SIZE), np.uint8)) for one in order]
+        assert store.has("truth")
+        found = store.read(np.arange(10), ("truth", "image"))
+        assert np.array_equal(found["truth"], np.concatenate(expected))
+        assert found["truth"].dtype == np.uint8
+    write_shard(tmp_path / "1.h5", header, [bare])
+    assert not open_store(tmp_path / "1.h5").has("truth")

@@ -114,15 +114,35 @@ def ring_sums(values: Tensor, rings: Rings) -> Tensor:
 def profile(flux: Tensor, use: Tensor, rings: Rings) -> tuple[Tensor, Tensor, Tensor]:
     """Return mean, variance and number of pixels of each ring, (n, band, ring).
 
-    Where a ring has no pixel to use, mean and variance are those of the next one inside.
+    Where a ring has no pixel to use, mean and variance lie on a line between its neighbours that
+    have.
     """
     use = use.to(flux.dtype)
     number = ring_sums(use, rings)
     mean = ring_sums(flux * use, rings) / number.clamp(min=1)
     variance = ring_sums(flux.square() * use, rings) / number.clamp(min=1) - mean.square()
-    place = torch.arange(rings.count, device=flux.device).expand_as(number)
-    inside = torch.where(number > 0, place, 0).cummax(2).values
-    return mean.gather(2, inside), variance.clamp(min=0).gather(2, inside), number
+    if bool((number > 0).all()):
+        return mean, variance.clamp(min=0), number
+    below, above, share = _neighbours(number > 0)
+
+    def filled(per_ring: Tensor) -> Tensor:
+        return torch.lerp(per_ring.gather(2, below), per_ring.gather(2, above), share)
+
+    return filled(mean), filled(variance.clamp(min=0)), number
+
+
+def _neighbours(known: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the nearest known ring inside and outside each, (n, band, ring), and how far between.
+
+    A known one is its own; where there is none on one side, both are that of the other.
+    """
+    last = known.shape[2] - 1
+    place = torch.arange(last + 1, device=known.device).expand_as(known)
+    below = torch.where(known, place, -1).cummax(2).values
+    above = torch.where(known, place, last + 1).flip(2).cummin(2).values.flip(2)
+    below, above = torch.where(below < 0, above, below), torch.where(above > last, below, above)
+    below, above = below.clamp(0, last), above.clamp(0, last)
+    return below, above, (place - below) / (above - below).clamp(min=1)
 
 
 def spread_out(per_ring: Tensor, rings: Rings) -> Tensor:

@@ -37,7 +37,8 @@ HIDDEN = 64
 STAGES = 4
 
 RARE = -3.0
-"""Logit of a pixel before anything is learnt: masks stay empty where no plane of truth teaches."""
+"""Logit of a pixel before anything is learnt; of all pixels where no plane of truth taught any, so
+that masks are empty then."""
 
 MASK_WEIGHT = 1.0
 """Weight of the loss of the pixels against that of the classes."""
@@ -113,8 +114,9 @@ class TidalFinder(nn.Module):
             nn.Conv2d(thin + channels, thin, 3, 1, 1, bias=False), group_norm(thin), nn.ReLU()
         )
         self.pixels = nn.Conv2d(thin, 1 + len(CLASSES), 1)
-        nn.init.zeros_(self.pixels.weight)
         nn.init.constant_(self.pixels.bias, RARE)
+        self.register_buffer("taught", torch.zeros(()))
+        """Whether any truth was seen of which pixels are a feature."""
         self.dense = nn.Sequential(nn.Linear(2 * (planes[-1] + width), HIDDEN), nn.ReLU())
         self.dropout = nn.Dropout(options.dropout)
         self.head = nn.Linear(HIDDEN, 1 + len(CLASSES))
@@ -160,6 +162,7 @@ class TidalFinder(nn.Module):
         output |= {f"{name}_logit": logits[:, 1 + at] for at, name in enumerate(CLASSES)}
         if self.training:
             return output
+        output["mask_logit"] = mask = torch.where(self.taught > 0, mask, RARE)
         if len(self.passes):
             weight, offset = self.head.weight[0], self.head.bias[0]
             output["passes"] = (hidden[:, None] * self.passes) @ weight + offset
@@ -253,9 +256,16 @@ def objectives(net: nn.Module, batch: dict[str, Tensor]) -> Iterator[tuple[str, 
         there = batch["valid"].any(1, keepdim=True).float()
         there = shrunk(there, output["mask_logit"].shape[-1]) >= 0.5
         loss = loss + MASK_WEIGHT * mask_loss(output["mask_logit"], truth, there)
+        if net.training:
+            net_of(net).taught.fill_(1.0)
     else:
         loss = loss + output["mask_logit"].sum() * 0.0
     yield "net", loss
+
+
+def net_of(net: nn.Module) -> TidalFinder:
+    """Return the network inside the engine's wrapping."""
+    return getattr(net, "module", net)
 
 
 def class_loss(logit: Tensor, truth: Tensor) -> Tensor:
