@@ -127,7 +127,9 @@ def skies(cutouts):
     tasks = sky_tasks(cutouts)
     if len(tasks) == 1:
         return options("simulate", tasks[0])
-    return "{" + ",".join(f'"{task}":{options("simulate", task)}' for task in tasks) + "}"
+    return (
+        "{" + ",".join(f'"{task}":{options("simulate", task)}' for task in tasks) + "}"
+    )
 
 
 def settled(cutouts):
