@@ -231,27 +231,41 @@ def _spread(filled, rings, half: float) -> dict[str, float]:
     middle = label[rings * half < 2]
     name = np.bincount(middle[middle > 0]).argmax() if (middle > 0).any() else 0
     segment = (label == name) if name else rings < 1
-    light = filled[segment]
-    count = len(light)
-    if count < 2:
-        light, count = np.zeros(2), 2
-    total = max(np.abs(light).sum(), 1e-9)
-    weight = 2 * np.arange(1, count + 1) - count - 1
-    gini = np.sort(np.abs(light)) @ weight / (total * (count - 1))
     circle = _ellipses(filled.shape, 1.0, 0.0)
-    where = circle[segment] if segment.sum() > 1 else np.ones(2)
-    down = np.argsort(-light, kind="stable")
-    moment = np.maximum(light, 0) * where**2
-    first = np.cumsum(light[down]) <= 0.2 * light.sum()
-    m20 = np.log10(max(moment[down][first].sum(), 1e-9) / max(moment.sum(), 1e-9))
     other = segment != segment[::-1, ::-1]
     return {
-        "gini": float(gini),
-        "m20": float(max(m20, -6)),
+        "gini": gini(filled[segment]),
+        "m20": m20(filled[segment], circle[segment]),
         "shape_asymmetry": float(other.sum() / (2 * max(segment.sum(), 1))),
         "segment": float(np.sqrt(segment.sum()) / half),
         "farthest": float(circle[segment].max() / half) if segment.any() else 0.0,
     }
+
+
+def gini(light: np.ndarray) -> float:
+    """Return how unevenly pixels (k,) share the light: 0 evenly, 1 if one has it all.
+
+    Lotz et al. (2004, AJ 128, 163), eq. 6, of absolute values.
+    """
+    light = np.sort(np.abs(light))
+    count = len(light)
+    if count < 2 or not light[-1] > 0:
+        return 0.0
+    weight = 2 * np.arange(1, count + 1) - count - 1
+    return float(light @ weight / (light.sum() * (count - 1)))
+
+
+def m20(light: np.ndarray, radius: np.ndarray) -> float:
+    """Return the log of the share that the brightest fifth of the light has in its second moment.
+
+    Lotz et al. (2004, AJ 128, 163), eq. 8, about the middle of the cutout; no less than -6.
+    """
+    order = np.argsort(-light, kind="stable")
+    light, moment = light[order], (np.maximum(light, 0) * radius**2)[order]
+    first = np.cumsum(light) <= 0.2 * light.sum()
+    first[:1] = True
+    share = moment[first].sum() / max(moment.sum(), 1e-9)
+    return float(np.log10(max(share, 1e-6)))
 
 
 def _residuals(bright, calm, rings, whole: float) -> dict[str, float]:

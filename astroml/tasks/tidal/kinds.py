@@ -63,8 +63,8 @@ class Sky(Strict):
     strength: float = Field(
         1.0,
         ge=0,
-        description="Factor on the features' light that labels know nothing of; 0 removes it, to "
-        "see whether anything else tells tidal galaxies from the others.",
+        description="Factor on the features' light that labels know nothing of; 0 removes it: what "
+        "still tells tidal galaxies from twins and plain ones, all else equal, is a leak.",
     )
     nuisances: float = Field(
         0.12,
