@@ -277,3 +277,12 @@ def test_outputs_do_not_depend_on_the_neighbours_in_the_batch():
         alone = net({name: values[2:3] for name, values in batch.items()})
     for name, values in whole.items():
         torch.testing.assert_close(alone[name], values[2:3], rtol=1e-4, atol=1e-4)
+
+
+def test_rings_that_are_masked_whole_lie_between_their_neighbours():
+    y, x = grid()
+    r = torch.hypot(x, y)
+    image = (50 - 0.5 * r)[None]
+    mask = ((r > 18) & (r < 30))[None]
+    flux, _ = measured(image, mask, 1e-3)
+    assert abs(flux.item()) < 1e-3 * (image * mask).sum().item()
