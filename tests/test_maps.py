@@ -1,5 +1,7 @@
 """Maps beside the rows, in the catalog and in the report."""
 
+from types import SimpleNamespace
+
 import h5py
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from astroml.config import Infer
 from astroml.errors import AstromlError
 from astroml.nets import weights
 from astroml.nets.normalise import Normalisation
-from astroml.report import mosaic
+from astroml.report import gallery, mosaic
 from astroml.rows import read_rows
 from astroml.store import Header, open_store, write_shard
 from astroml.tasks.tidal import metrics
@@ -197,3 +199,25 @@ def test_a_line_is_drawn_around_a_mask(made):
     (line,) = mosaic.rim(masks[:1])
     assert line.sum() == 44
     assert not line[10:20, 10:20].any()
+
+
+def test_the_report_draws_masks_on_candidates(made, tmp_path):
+    store = open_store(made / "store")
+    run = SimpleNamespace(
+        config=SimpleNamespace(report=SimpleNamespace(top=6)), store=lambda place, cutouts: store
+    )
+    evidence = SimpleNamespace(
+        rows=lambda: read_rows([made / "one.parquet"]),
+        run=run,
+        column="tidal_prob",
+        ranks=True,
+        task=tasks.load("tidal"),
+        row_files=lambda place: [made / "one.parquet"],
+    )
+    drawn = gallery.shown(evidence)
+    assert "Lines surround the pixels that the network marks" in drawn["text"]
+    evidence.row_files = lambda place: [tmp_path / "none.parquet"]
+    plain = gallery.shown(evidence)
+    assert plain["text"] == ""
+    assert [one["id"] for one in plain["tiles"]] == [one["id"] for one in drawn["tiles"]]
+    assert any(one["uri"] != two["uri"] for one, two in zip(plain["tiles"], drawn["tiles"]))

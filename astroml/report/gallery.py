@@ -31,7 +31,10 @@ def shown(evidence: Evidence) -> dict:
     value = rows[column].astype(float)
     order = np.lexsort((rows["object_id"], -value if evidence.ranks else value))
     order = order[:count] if evidence.ranks else order[evenly(np.isfinite(value).sum(), count)]
-    return {"title": title, "text": text, "tiles": tiles(evidence, "store", rows, order)}
+    drawn = tiles(evidence, "store", rows, order)
+    if any(tile["outlined"] for tile in drawn):
+        text = f"{text} Lines surround the pixels that the network marks.".strip()
+    return {"title": title, "text": text, "tiles": drawn}
 
 
 def mistakes(evidence: Evidence) -> list[dict] | None:

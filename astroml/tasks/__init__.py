@@ -8,13 +8,15 @@ A task is small functions (see ``lens`` for the model):
   each labelled row is, and what that is called), ``AXES`` (names of what metrics are binned in),
   ``EXPORTS`` (further files of its catalog), ``combine`` (the rows of an ensemble's networks into
   one), ``RANKS`` (columns of a whole catalog), ``TURNS`` (targets and outputs that turn with the
-  image), ``OPTIONAL`` (targets that a labelled row may lack), ``EXPLAINED`` (the output whose
-  evidence is mapped), ``PLANES`` (planes of labels that training reads), ``MAPS`` (maps that infer
-  keeps beside the rows: name -> the output whose logits they are) and ``CHANNELS`` (the names of
-  their channels)
+  image), ``OPTIONAL`` (targets that a labelled row may lack) and ``EXPLAINED`` (the output whose
+  evidence is mapped)
 - ``net.py`` (torch): ``build``, ``objectives``
 - ``sky.py`` (torch): ``population``; ``stream`` where training can draw fresh objects, ``inject``
   where a signal can be added to real pixels
+
+A task that marks pixels names ``PLANES`` (planes of labels that training reads), ``MAPS`` (maps
+that infer keeps beside the rows: name -> the output whose logits they are) and ``CHANNELS`` (the
+names of each map's channels).
 """
 
 from __future__ import annotations
