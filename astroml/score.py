@@ -63,7 +63,7 @@ def score(
             "label some in the manifest, or choose another split"
         )
     # Of rows that they learnt from, other methods say too much.
-    others = baselines(task, store.objects, truth["object_id"]) if split == "test" else {}
+    others = baselines(task, store, truth["object_id"]) if split == "test" else {}
     rows |= others
     try:
         values = tasks.load(task).score(truth, rows, bootstrap=bootstrap)

@@ -213,6 +213,43 @@ def test_figures_and_mosaics_of_a_labelled_run(simulated):
     assert 24 < len(cutouts) <= 24 + 2 * gallery.MISTAKES
 
 
+def test_the_baseline_stands_beside_the_network(simulated):
+    (_, results, _), found = simulated
+    (roc,) = (attrs["alt"] for attrs in found.all("img") if attrs["alt"].startswith("ROC curve"))
+    assert roc.endswith("log axis: network and hand-made features.")
+    measured = json.loads((results / "metrics/lens.json").read_text())["metrics"]
+    assert metrics.value_text(measured["auroc_baseline"]) in found.text
+    assert "Area under the ROC curve, hand-made features" in found.text
+
+
+def test_a_baseline_of_some_objects_only_is_not_drawn(simulated, tmp_path):
+    (options, results, catalogs), _ = simulated
+    folder = tmp_path / "demo"
+    shutil.copytree(results, folder)
+    left = folder / "metrics/lens.baselines.parquet"
+    table = pq.read_table(left).to_pydict()
+    table["lens_prob_gbdt"][3] = np.nan
+    pq.write_table(pa.table(table), left)
+    found = build((options, folder, catalogs), tmp_path / "report.html")
+    (roc,) = (attrs["alt"] for attrs in found.all("img") if attrs["alt"].startswith("ROC curve"))
+    assert roc.endswith("log axis: network.")
+
+
+def test_roc_curves_are_those_of_each_score():
+    from matplotlib.figure import Figure
+
+    truth = np.arange(200) < 100
+    perfect, half = truth * 1.0, np.where(np.arange(200) % 2, truth * 1.0, -1)
+    figure = Figure()
+    figures.draw_roc(truth.astype(int), {"good": perfect, "poor": half})(figure, figures.LIGHT)
+    lines = {line.get_label(): line for line in figure.axes[0].lines}
+    shown = {name: lines[name].get_ydata()[1] for name in ("good", "poor")}
+    assert shown == {"good": 1.0, "poor": 0.5}
+    assert lines["good"].get_linestyle() != lines["poor"].get_linestyle()
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["good", "poor", "chance"]
+
+
 def test_rejects_and_times_are_listed(simulated):
     _, found = simulated
     assert "3 objects were rejected" in found.text

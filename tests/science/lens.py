@@ -12,12 +12,12 @@ from pathlib import Path
 import foreign
 import numpy as np
 from run import metrics_of
-from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import roc_auc_score
 
 from astroml import store, tasks
 from astroml.provenance import VERSIONS, digest
 from astroml.rows import join, read_rows
+from astroml.tasks.lens.baselines import fitted, measured
 
 SEED = 1
 HSC = ("--survey", "hsc", "--bands", "g,r,i")
@@ -126,18 +126,12 @@ class Evaluation:
 
 
 def features_of(data: Path) -> Path:
-    """Measure the hand-made features of a store, with its labels."""
-    from astroml.tasks.lens.features import features
-
+    """Measure the hand-made features of a store."""
     out = data.with_suffix(".features.npz")
 
     def make():
-        kept, parts = store.open_store(data), []
-        for begin in range(0, len(kept), 500):
-            planes = kept.read(np.arange(begin, min(begin + 500, len(kept))))
-            planes = [planes[name] for name in ("image", "mask", "sigma", "psf_fwhm")]
-            parts.append(features(*planes, kept.header.pixel_scale)[0])
-        np.savez(out, values=np.concatenate(parts))
+        kept = store.open_store(data)
+        np.savez(out, values=measured(kept, np.arange(len(kept))))
 
     step(out, [data], ["features", 1], make)
     return out
@@ -146,10 +140,7 @@ def features_of(data: Path) -> Path:
 def baseline(train: Path, test: Path) -> tuple[float, float]:
     """Return the AUROC of gradient boosting on hand-made features, detectable lenses, and error."""
     known = store.open_store(train).objects["is_lens"] == 1
-    model = HistGradientBoostingClassifier(
-        max_iter=400, learning_rate=0.06, early_stopping=True, random_state=SEED
-    )
-    model.fit(np.load(features_of(train))["values"], known)
+    model = fitted(np.load(features_of(train))["values"], known, SEED)
     scores = model.decision_function(np.load(features_of(test))["values"])
     truth = store.open_store(test).objects
     seen = LENS.detectable(truth)

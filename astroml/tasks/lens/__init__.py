@@ -10,6 +10,7 @@ from pydantic import Field
 from astroml.config import Strict, TaskOptions, TrainOptions
 from astroml.errors import AstromlError
 from astroml.store.layout import FLAGS
+from astroml.tasks.lens.baselines import RIVAL, baselines
 from astroml.tasks.lens.calibrate import calibrate, probability, purity
 from astroml.tasks.lens.columns import COLUMNS, RANK_COLUMNS, RANKS
 from astroml.tasks.lens.metrics import FPR_LEVELS, METRICS, PREVALENCE, detectable, score
@@ -30,10 +31,12 @@ __all__ = [
     "PREVALENCE",
     "RANKS",
     "RANK_COLUMNS",
+    "RIVALS",
     "SET",
     "TURNS",
     "Options",
     "Sky",
+    "baselines",
     "calibrate",
     "check",
     "combine",
@@ -51,6 +54,9 @@ OPTIONAL = (*PARAMETERS, ARTEFACT)
 
 EXPLAINED = "lens_logit"
 """Output whose evidence in the image can be drawn; see ``nets.saliency``."""
+
+RIVALS = {RIVAL: "hand-made features"}
+"""Columns of ``baselines`` that score objects too, and what people call them."""
 
 NEGATIVES = ("twin", "elliptical", "spiral", "ring", "companion", "merger", "group", "edge_on")
 """Kinds of non-lenses: a twin is a lens galaxy without its arc, seed for seed."""

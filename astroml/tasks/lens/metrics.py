@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from astroml.errors import AstromlError
+from astroml.tasks.lens.baselines import RIVAL
 from astroml.tasks.lens.parameters import LABEL, PARAMETERS
 
 FPR_LEVELS = {
@@ -47,6 +48,20 @@ METRICS = {
     "auroc_all": (
         "Area under the ROC curve, all lenses",
         "The same for all lenses, those among them that are too small or too faint for experts.",
+    ),
+    "auroc_baseline": (
+        "Area under the ROC curve, hand-made features",
+        "The same of a gradient-boosting classifier on fluxes, colours, ring excess and asymmetry "
+        "of the same cutouts, trained on the train split." + _OF_DETECTABLE,
+    ),
+    "auroc_baseline_all": (
+        "Area under the ROC curve, hand-made features, all lenses",
+        "That classifier's for all lenses.",
+    ),
+    "tpr_at_fpr_1e-3_baseline": (
+        "Completeness at a false-positive rate of 1e-3, hand-made features",
+        "That classifier's share of detectable lenses above the threshold that this share of "
+        "non-lenses passes.",
     ),
     "average_precision": (
         "Average precision",
@@ -121,7 +136,7 @@ def score(
         (arcsec), each (n,).
     rows : dict
         ``lens_prob`` and ``lens_score`` (n,), in the order of ``truth``; optionally the parameters
-        and their errors.
+        and their errors, and ``lens_prob_gbdt``, see ``baselines``.
     bootstrap : int
         Resamplings, from whose scatter the uncertainty comes: of groups, so that a lens and its
         twin are drawn together.
@@ -193,6 +208,11 @@ def _measures(truth: dict, rows: dict, is_lens: np.ndarray, seen: np.ndarray) ->
     if seen.any():
         measures.append(_ranking(rank, seen, ~is_lens))
     measures.append(_area("auroc_all", rank, is_lens, ~is_lens))
+    rival = np.asarray(rows.get(RIVAL, np.nan), float)
+    if np.isfinite(rival).all():
+        if seen.any():
+            measures.append(_of_baseline(_ranking(rival, seen, ~is_lens)))
+        measures.append(_area("auroc_baseline_all", rival, is_lens, ~is_lens))
     if seen.any():
         measures.append(_shares({"completeness": (seen, prob > 0.5)}))
     measures.append(_calibration(is_lens, prob))
@@ -269,6 +289,17 @@ def _ranking(rank: np.ndarray, yes: np.ndarray, no: np.ndarray) -> Callable:
         return {name: (value, None) for name, value in found.items()}
 
     return measure
+
+
+def _of_baseline(measure: Callable) -> Callable:
+    """Return those metrics of a ranking that the baseline is told by, under its names."""
+
+    def renamed(weights: np.ndarray) -> dict:
+        found = measure(weights)
+        told = [name for name in ("auroc", "tpr_at_fpr_1e-3") if name in found]
+        return {f"{name}_baseline": found[name] for name in told}
+
+    return renamed
 
 
 def _shares(cases: dict[str, tuple[np.ndarray, np.ndarray]]) -> Callable:
