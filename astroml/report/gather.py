@@ -126,21 +126,33 @@ class Evidence:
         """Whether the first column is the probability of a yes."""
         return self.column.endswith("_prob")
 
+    @property
+    def members(self) -> int:
+        """Networks that the rows are of."""
+        options = configs.chosen_tasks(self.run.config)[self.name]
+        return 1 if options.weights else getattr(options, "members", 1)
+
+    def weights_files(self) -> list[Path]:
+        """Return the weights of the run, of an ensemble those of each member, there or not."""
+        if chosen := configs.chosen_tasks(self.run.config)[self.name].weights:
+            return [Path(chosen)]
+        numbers = [""] if self.members == 1 else [f".{at}" for at in range(self.members)]
+        folder = self.run.results / "weights"
+        return [folder / f"{self.name}{number}.safetensors" for number in numbers]
+
     @cached_property
     def card(self) -> dict:
-        """The card of the weights."""
-        chosen = configs.chosen_tasks(self.run.config)[self.name].weights
-        places = [self.run.results / "weights" / f"{self.name}.json"]
-        places += [Path(chosen).with_suffix(".json")] if chosen else []
-        return next((json.loads(place.read_text()) for place in places if place.is_file()), {})
+        """The card of the weights, of an ensemble that of its first member."""
+        place = self.weights_files()[0].with_suffix(".json")
+        return json.loads(place.read_text()) if place.is_file() else {}
 
     @cached_property
     def weights_hash(self) -> str | None:
         """Hash of the weights, as the catalog's rows name it."""
         rows = self.rows()
         names = sorted(set(rows["weights"].tolist())) if rows and "weights" in rows else []
-        file = self.run.results / "weights" / f"{self.name}.safetensors"
-        return ", ".join(names) or (digest(file) if file.is_file() else None)
+        there = [digest(file) for file in self.weights_files() if file.is_file()]
+        return ", ".join(names or there) or None
 
     @cached_property
     def metrics(self) -> dict | None:
@@ -168,6 +180,17 @@ class Evidence:
             usable = (rows["flags"] & FLAGS["no_data"]) == 0
             rows = {name: values[usable] for name, values in rows.items()}
         return rows
+
+    def injected(self) -> dict[str, np.ndarray] | None:
+        """Return infer's rows of injected signals, without those of bare hosts beside them."""
+        rows, store = self.rows("injected"), self.run.store("injected", self.task.SET)
+        if rows is None or store is None:
+            return rows
+        label = store.objects.get(getattr(self.task, "LABEL", None))
+        if label is None:
+            return rows
+        keep = np.isin(rows["object_id"], store.objects["object_id"][label == 1])
+        return {name: values[keep] for name, values in rows.items()}
 
     @cached_property
     def labelled(self) -> str | None:

@@ -155,14 +155,20 @@ def weights_facts(evidence: Evidence) -> list[tuple[str, str]]:
     facts = [
         ("Weights", f"{chosen or 'trained in this run'}; {evidence.weights_hash or 'no hash'}")
     ]
+    first = ""
+    if evidence.members > 1:
+        facts.append(
+            ("Networks", f"{evidence.members}, each of another seed; scores are their mean")
+        )
+        first = " of the first network"
     train = card.get("options", {}).get("train", {})
     history = card.get("history") or []
     if history:
         best = card.get("best_epoch")
         text = f"{len(history)}" + (f", the best is {best}" if best else "")
-        facts.append(("Epochs", text))
+        facts.append((f"Epochs{first}", text))
     if "seed" in train:
-        facts.append(("Training seed", str(train["seed"])))
+        facts.append((f"Training seed{first}", str(train["seed"])))
     made = card.get("provenance", {})
     if made.get("version"):
         options = made.get("options_hash", "unknown")

@@ -18,7 +18,7 @@ def own_figures(evidence: Evidence) -> list[dict]:
 
 def common_figures(evidence: Evidence) -> list[dict]:
     """Return the figures that any task has: scores of the run's objects, injected ones, loss."""
-    drawn, rows, added = [], evidence.rows(), evidence.rows("injected")
+    drawn, rows, added = [], evidence.rows(), evidence.injected()
     if rows and len(rows["object_id"]):
         if not evidence.ranks:
             drawn.append(values_figure(evidence, rows))
@@ -26,13 +26,15 @@ def common_figures(evidence: Evidence) -> list[dict]:
             drawn.append(score_figure(evidence, rows, added))
     history = evidence.card.get("history")
     if history and isinstance(history, list):
+        whose = " Of the first network of the ensemble." if evidence.members > 1 else ""
         drawn.append(
             figures.picture(
                 figures.draw_loss(history, evidence.card.get("best_epoch")),
                 "Training",
                 f"Training and validation loss over {len(history)} epochs.",
                 "Loss per epoch on the train and the validation split; the circle marks the epoch "
-                "whose weights were kept. The validation loss is that of the averaged weights.",
+                "whose weights were kept. The validation loss is that of the averaged weights."
+                + whose,
             )
         )
     return drawn
