@@ -13,6 +13,7 @@ from astroml.store.layout import FLAGS
 from astroml.tasks.lens.baselines import RIVAL, baselines
 from astroml.tasks.lens.calibrate import calibrate, probability, purity
 from astroml.tasks.lens.columns import COLUMNS, RANK_COLUMNS, RANKS
+from astroml.tasks.lens.figures import panels
 from astroml.tasks.lens.metrics import FPR_LEVELS, METRICS, PREVALENCE, detectable, score
 from astroml.tasks.lens.parameters import ARTEFACT, LABEL, PARAMETERS, TURNS, sigma_of
 
@@ -41,6 +42,7 @@ __all__ = [
     "check",
     "combine",
     "detectable",
+    "panels",
     "rows",
     "score",
     "targets",
