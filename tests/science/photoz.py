@@ -19,10 +19,10 @@ KEYS = (
     "pit_ks",
     "coverage_68",
 )
-TRAIN = "{epochs: 8, batch_size: 64, lr: 0.002, ema: 0.998, patience: 8}"
+TRAIN = "batch_size: 64, lr: 0.002, ema: 0.998"
 SKIES = {
-    "": ("config/photoz/real.yaml", f"{{z_max: 1.0, bins: 200, train: {TRAIN}}}"),
-    "sim_": ("{objects: 20000, copies: 2}", f"{{z_max: 0.5, bins: 200, train: {TRAIN}}}"),
+    "": ("config/photoz/real.yaml", f"{{z_max: 1.0, train: {{epochs: 8, {TRAIN}}}}}"),
+    "sim_": ("{objects: 50000}", f"{{z_max: 0.5, train: {{epochs: 10, {TRAIN}}}}}"),
 }
 """Prefix of the record's keys -> what is simulated, and the options of the network."""
 
