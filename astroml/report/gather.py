@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 
+import h5py
 import numpy as np
 
 from astroml import config as configs
@@ -153,6 +154,23 @@ class Evidence:
         names = sorted(set(rows["weights"].tolist())) if rows and "weights" in rows else []
         there = [digest(file) for file in self.weights_files() if file.is_file()]
         return ", ".join(names or there) or None
+
+    def explained(self) -> dict | None:
+        """Return the maps of the evidence that explain wrote; None if it wrote none.
+
+        Returns
+        -------
+        dict
+            ``maps``, object_id -> (y, x) array in units of the network's ``output``, its name.
+        """
+        file = self.run.results / "explain" / f"{self.name}.h5"
+        if not file.is_file():
+            return None
+        with h5py.File(file) as data:
+            ids = data["object_id"][:]
+            ids = np.char.decode(ids, "utf-8") if ids.dtype.kind == "S" else ids
+            maps = dict(zip(ids.tolist(), data["map"][:]))
+            return {"maps": maps, "output": str(data.attrs["output"])}
 
     @cached_property
     def metrics(self) -> dict | None:

@@ -13,7 +13,7 @@ from astroml.config import Run as Config
 from astroml.config import chosen_tasks
 from astroml.errors import AstromlError
 from astroml.provenance import digest, replacing
-from astroml.report import gallery, metrics, panels, terminal
+from astroml.report import gallery, metrics, panels, selection, terminal
 from astroml.report.gather import Evidence, Run
 from astroml.survey import load_survey
 
@@ -142,6 +142,7 @@ def task_section(evidence: Evidence) -> dict:
             *panels.own_figures(evidence),
             *panels.common_figures(evidence),
         ],
+        "selection": selection.shown(evidence),
         "ranks": evidence.ranks,
         "shown": gallery.shown(evidence),
         "mistakes": gallery.mistakes(evidence),

@@ -124,7 +124,9 @@ def skies(cutouts):
     tasks = sky_tasks(cutouts)
     if len(tasks) == 1:
         return options("simulate", tasks[0])
-    return "{" + ",".join(f'"{task}":{options("simulate", task)}' for task in tasks) + "}"
+    return (
+        "{" + ",".join(f'"{task}":{options("simulate", task)}' for task in tasks) + "}"
+    )
 
 
 def settled(cutouts):
@@ -176,6 +178,12 @@ def metrics_files():
 def injected_rows():
     """Rows of the injected copies, where the config asks for them."""
     return rows_of(CONFIG.inject.task, "injected") if CONFIG.inject else []
+
+
+def explained_files():
+    """Maps of the evidence, of each task that can say where in the image it lies."""
+    known = [task for task in TASKS if hasattr(load_task(task), "EXPLAINED")]
+    return expand(f"{RESULTS}/explain/{{task}}.h5", task=known)
 
 
 def selection_files():
