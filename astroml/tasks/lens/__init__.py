@@ -11,7 +11,7 @@ from astroml.config import Strict, TaskOptions, TrainOptions
 from astroml.errors import AstromlError
 from astroml.store.layout import FLAGS
 from astroml.tasks.lens.baselines import RIVAL, baselines
-from astroml.tasks.lens.calibrate import calibrate, probability, purity
+from astroml.tasks.lens.calibrate import calibrate, calibrated, probability, purity
 from astroml.tasks.lens.columns import COLUMNS, RANK_COLUMNS, RANKS
 from astroml.tasks.lens.figures import panels
 from astroml.tasks.lens.metrics import FPR_LEVELS, METRICS, PREVALENCE, detectable, score
@@ -199,7 +199,7 @@ def rows(output: dict, objects: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         "artefact_prob": probability(output["artefact_logit"], *spoilt),
     }
     for name, parameter in PARAMETERS.items():
-        sigma = sigma_of(output, name) * fit["sigma"][name]
+        sigma = calibrated(sigma_of(output, name), fit["sigma"][name])
         columns[name], columns[f"{name}_err"] = parameter.told(output[f"{name}_mean"], sigma)
     return _finished(columns, objects["object_id"], objects["flags"])
 

@@ -22,9 +22,9 @@ RESAMPLED = 100
 
 GROUPS = {
     "theta_e": ("Einstein radius", ("theta_e",), ""),
-    "ellipticity": ("Ellipticity of the mass", ("e1", "e2"), ""),
+    "ellipticity": ("Ellipticity", ("e1", "e2"), ""),
     "shear": ("External shear", ("shear_1", "shear_2"), ""),
-    "source": ("Place of the source", ("source_x", "source_y"), "arcsec"),
+    "source": ("Source position", ("source_x", "source_y"), "arcsec"),
 }
 """Parameters that are drawn together: title, names, unit."""
 
@@ -50,7 +50,9 @@ def panels(truth: dict[str, np.ndarray], rows: dict[str, np.ndarray]) -> list[Pa
     }
     drawn = [_density(known["theta_e"])] if "theta_e" in known else []
     if known and {"theta_e", "seeing"} <= set(truth):
-        drawn += [_against_size(known, *group) for group in groups.values() if group[1]]
+        # Of fewer lenses than two bins take there is no trend to see.
+        many = {name for name, values in known.items() if len(values["true"]) >= 2 * FEWEST}
+        drawn += [_against_size(known, *group) for group in groups.values() if {*group[1]} & many]
     return drawn + ([_coverage(known, groups)] if known else [])
 
 
@@ -100,7 +102,7 @@ def _against_size(known: dict, title: str, names: list[str], unit: str) -> Panel
         width = _half_width(prior)[0]
         # Whoever says the same of every lens is wrong by this much.
         series["spread of the truth"] = (x, np.full(len(x), width), None)
-        text += " Dotted: half-width of the true values; an estimate as wide as that tells nothing."
+        text += " Dotted, no points: half-width of the truth; an estimate as wide as that tells nothing."
     else:
         text += f" Shaded: |bias| below {TOLERATED:g}."
     return Panel(
@@ -152,7 +154,7 @@ def _coverage(known: dict, groups: dict) -> Panel:
         lenses = len(known[names[0]]["true"])
         share = (pull[:, None] <= norm.ppf((1 + claimed) / 2)).mean(0)
         # The two components of a lens are no two lenses.
-        series[title.lower()] = (claimed, share, np.sqrt(share * (1 - share) / lenses))
+        series[title] = (claimed, share, np.sqrt(share * (1 - share) / lenses))
     return Panel(
         kind="points",
         title="Do the errors hold what they claim?",
