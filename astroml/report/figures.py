@@ -12,7 +12,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, ScalarFormatter
+from matplotlib.ticker import LogFormatter, MaxNLocator, StrMethodFormatter
 
 
 @dataclass(frozen=True)
@@ -252,7 +252,9 @@ def draw_completeness(values: np.ndarray, passed: dict[str, np.ndarray], label: 
             axes.errorbar(x, share, (below, above), fmt=marker, color=colour, capsize=3, label=name)
         if skewed:
             axes.set_xscale("log")
-            axes.xaxis.set_major_formatter(ScalarFormatter())
+            axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            minor = LogFormatter(labelOnlyBase=False, minor_thresholds=(1.5, 0.7))
+            axes.xaxis.set_minor_formatter(minor)
         axes.set(xlabel=label, ylabel="completeness", ylim=(-0.03, 1.03))
         axes.grid(True)
         axes.legend(loc="best")

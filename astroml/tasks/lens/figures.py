@@ -102,7 +102,9 @@ def _against_size(known: dict, title: str, names: list[str], unit: str) -> Panel
         width = _half_width(prior)[0]
         # Whoever says the same of every lens is wrong by this much.
         series["spread of the truth"] = (x, np.full(len(x), width), None)
-        text += " Dotted, no points: half-width of the truth; an estimate as wide as that tells nothing."
+        text += (
+            " Dotted, no points: half-width of the truth; an error as wide as that tells nothing."
+        )
     else:
         text += f" Shaded: |bias| below {TOLERATED:g}."
     return Panel(
