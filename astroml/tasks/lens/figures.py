@@ -162,7 +162,7 @@ def _coverage(known: dict, groups: dict) -> Panel:
         title="Do the errors hold what they claim?",
         alt="Share of true values within the claimed errors, against the probability claimed.",
         text="Intervals of the claimed errors taken as normal, of theta_e as log-normal. Below the "
-        "line errors are too small, above it too large; they were calibrated at 0.68, on all "
+        "line errors are too small, above it too large; they were calibrated at 0.68 on the "
         "lenses of the validation split.",
         x_label="probability claimed",
         y_label="share of true values inside",
