@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from astroml.nets.blocks import SmallResNet
+from astroml.nets.normalise import sinh
 from astroml.tasks.photoz import LABEL, Options
 
 NJY_AT_20 = 36_308.0
@@ -109,7 +110,7 @@ class Rings(nn.Module):
         bands, and the ellipticity of all bands together.
         """
         with torch.autocast(image.device.type, enabled=False):
-            flux = torch.sinh(image.float().clamp(-40, 40)).flatten(2)  # in units of the noise
+            flux = sinh(image.float().clamp(-40, 40)).flatten(2)  # in units of the noise
             light = flux @ self.inside  # (n, band, ring)
             noise = self.inside.sum(0).clamp(min=1).sqrt()
             mag = torch.log10((light / noise).clamp(1, 1e12))
