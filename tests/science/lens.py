@@ -22,11 +22,11 @@ TEST = {"objects": 54_000, "lens_fraction": 4 / 54, "theta_e_law": "sky"}
 VAL = {"objects": 12_000, "lens_fraction": 4 / 54}
 """Of the share of lenses that the test set has: probabilities are calibrated at it."""
 BASELINE = {"objects": 24_000}
-OPTIONS = {"train": {"fresh": 18_000, "fresh_only": True, "epochs": 18, "patience": 18}}
+OPTIONS = {"train": {"fresh": 15_000, "fresh_only": True, "epochs": 16, "patience": 16}}
 """At most 30 minutes on two cores."""
 DES_TEST = {"objects": 6_000}
 DES_VAL = {"objects": 3_000}
-DES_OPTIONS = {"train": {"fresh": 8_000, "fresh_only": True, "epochs": 8, "patience": 8}}
+DES_OPTIONS = {"train": {"fresh": 6_000, "fresh_only": True, "epochs": 8, "patience": 8}}
 DES_FPR = 1e-2
 COPIES = 10
 """Arcs injected into each real galaxy."""
