@@ -11,7 +11,7 @@ import numpy as np
 
 from astroml import tasks
 from astroml.errors import AstromlError
-from astroml.store import FLAGS
+from astroml.store import FLAGS, Store
 
 
 def read_rows(paths) -> dict[str, np.ndarray]:
@@ -128,19 +128,18 @@ def join(
     return truth, {name: column[chosen] for name, column in rows.items()}
 
 
-def baselines(
-    task: str, objects: dict[str, np.ndarray], object_ids: np.ndarray
-) -> dict[str, np.ndarray]:
+def baselines(task: str, store: Store, object_ids: np.ndarray) -> dict[str, np.ndarray]:
     """Return what the task's other methods say of some objects; nothing if it has none.
 
     Parameters
     ----------
     task : str
         Name of the task.
-    objects : dict
-        The object table of the labelled store.
+    store : Store
+        The labelled store.
     object_ids : (k,) array
-        Objects wanted, all of them in the table.
+        Objects wanted, all of them in the store's test split: of what they learnt from, other
+        methods say too much, or nothing.
 
     Returns
     -------
@@ -150,6 +149,7 @@ def baselines(
     module = tasks.load(task)
     if not hasattr(module, "baselines"):
         return {}
-    order = np.argsort(objects["object_id"], kind="stable")
-    place = order[np.searchsorted(objects["object_id"], object_ids, sorter=order)]
-    return {name: values[place] for name, values in module.baselines(objects).items()}
+    known = store.objects["object_id"]
+    order = np.argsort(known, kind="stable")
+    place = order[np.searchsorted(known, object_ids, sorter=order)]
+    return {name: values[place] for name, values in module.baselines(store).items()}

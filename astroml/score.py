@@ -63,7 +63,7 @@ def score(
             "label some in the manifest, or choose another split"
         )
     # Of rows that they learnt from, other methods say too much.
-    others = baselines(task, store.objects, truth["object_id"]) if split == "test" else {}
+    others = baselines(task, store, truth["object_id"]) if split == "test" else {}
     rows |= others
     if hasattr(tasks.load(task), "MAPS"):
         drawn = [maps.beside(path) for path in rows_paths]

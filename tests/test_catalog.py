@@ -286,6 +286,35 @@ def test_a_null_score_becomes_nan(tmp_path):
     assert np.isnan(fits.getdata(tmp_path / "lens.fits")["lens_prob"][0])
 
 
+@pytest.mark.parametrize("text", [False, True])
+def test_ranks_are_of_the_whole_catalog(tmp_path, text):
+    """Over all parts; ties in the order of the ids, and what has no pixels or no value last."""
+    scores = [[0.5, 3.0, np.nan, 0.5, -1.0, 9.0], [2.0, 0.5, 7.0, -2.0, 0.5, 0.1]]
+    parts = []
+    for first, values in zip((200, 100), scores):
+        rows = make_rows(first=first, text=text)
+        rows["lens_score"] = pa.array(values, pa.float32())
+        rows["flags"] = pa.array([0, 0, 0, 0, 0, 8 | 1] if first == 200 else [2] * 6, pa.int32())
+        parts.append(write_rows(tmp_path / f"{first}.parquet", rows))
+    assert layout.FLAGS["no_data"] == 8
+    outs = [tmp_path / "lens.parquet", tmp_path / "lens.fits"]
+    write_catalog("lens", parts, outs)
+    expected = [6, 2, 11, 7, 9, 12, 3, 4, 1, 10, 5, 8]
+    for out in outs:
+        table = Table.read(out)
+        assert list(table["lens_score_rank"]) == expected
+        assert table["lens_score_rank"].dtype.name == "int64"
+        names = table.colnames
+        assert names.index("lens_score_rank") == names.index("artefact_prob") + 1
+        assert names.index("lens_score_rank") == names.index("flags") - 1
+    # Rows have no ranks of their own: a part does not know them.
+    known = write_rows(
+        tmp_path / "r.parquet", make_rows() | {"lens_score_rank": pa.array(range(6))}
+    )
+    with pytest.raises(AstromlError, match="unknown lens_score_rank"):
+        write_catalog("lens", [known], [tmp_path / "x.parquet"])
+
+
 BINS = 7
 
 

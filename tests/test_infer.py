@@ -24,7 +24,7 @@ CALIBRATION = {
     "offset": -0.1,
     "artefact_slope": 1.0,
     "artefact_offset": -3.0,
-    "sigma": dict.fromkeys(PARAMETERS, 1.0),
+    "sigma": {key: {"claimed": [1.0], "factor": [1.0]} for key in PARAMETERS},
     "roc": {"threshold": [-1.0, 0.0], "tpr": [0.9, 0.5], "fpr": [0.1, 0.01]},
 }
 

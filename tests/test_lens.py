@@ -439,13 +439,32 @@ def test_calibrated_errors_cover_two_thirds():
     truth["is_lens"][::2] = 0
     truth["theta_e"][::2] = 0  # what is no lens teaches nothing
     fit = lens.calibrate(output, truth)
-    assert fit["sigma"]["theta_e"] == pytest.approx(2, rel=0.03)
-    assert fit["sigma"]["shear_1"] == pytest.approx(1, rel=0.03)
-    assert fit["sigma"]["e1"] == 1  # no label
+    assert fit["sigma"]["theta_e"]["factor"] == pytest.approx([2] * 4, rel=0.06)
+    assert fit["sigma"]["shear_1"]["factor"] == pytest.approx([1] * 4, rel=0.06)
+    assert fit["sigma"]["e1"]["factor"] == [1]  # no label
     rows = lens.rows(output | {"calibration": fit}, objects_of(n))
     for name in ("theta_e", "shear_1"):
         inside = np.abs(rows[name] - truth[name]) < rows[f"{name}_err"]
         assert inside[1::2].mean() == pytest.approx(0.68, abs=0.02), name
+
+
+def test_errors_are_right_for_clear_lenses_and_for_faint_ones():
+    rng = np.random.default_rng(5)
+    n = 20_000
+    sigma = np.exp(rng.uniform(np.log(0.05), np.log(1.0), n))
+    true_shear = rng.normal(0, 0.05, n)
+    # What is claimed small is too small by 2, what is claimed large too large by 2.
+    real = sigma * np.interp(np.log(sigma), np.log([0.05, 1.0]), [2.0, 0.5])
+    output = said(np.zeros(n)) | {
+        "shear_1_mean": true_shear / 0.04 + real * rng.normal(size=n),
+        "shear_1_logvar": 2 * np.log(sigma),
+    }
+    truth = {"is_lens": np.ones(n), "shear_1": true_shear}
+    fit = lens.calibrate(output, truth)
+    rows = lens.rows(output | {"calibration": fit}, objects_of(n))
+    inside = np.abs(rows["shear_1"] - true_shear) < rows["shear_1_err"]
+    for which in (sigma < 0.1, (sigma > 0.1) & (sigma < 0.4), sigma > 0.4):
+        assert inside[which].mean() == pytest.approx(0.68, abs=0.04)
 
 
 def test_parameters_come_back_as_they_were_seen():
@@ -460,7 +479,11 @@ def test_parameters_come_back_as_they_were_seen():
 
 def test_what_an_untrained_network_says_stays_a_number():
     wild = {f"{name}_mean": np.array([-1e9, 1e9]) for name in lens.PARAMETERS}
-    rows = rows_of([0.0, 0.0], {"sigma": dict.fromkeys(lens.PARAMETERS, 1e6)}, **wild)
+    rows = rows_of(
+        [0.0, 0.0],
+        {"sigma": {key: {"claimed": [1.0], "factor": [1000000.0]} for key in lens.PARAMETERS}},
+        **wild,
+    )
     assert all(np.isfinite(values).all() for values in rows.values())
 
 

@@ -18,7 +18,7 @@ from astroml.nets.batches import ahead, make_ready, read_batches, to_device, wov
 from astroml.nets.blocks import SmallResNet, group_norm
 from astroml.nets.contrast import RadialContrast, colour_contrast
 from astroml.nets.forward import Forward, gather
-from astroml.nets.normalise import Normalisation, fit, usable
+from astroml.nets.normalise import Normalisation, asinh, fit, sinh, usable
 from astroml.store import MASK, open_store
 
 
@@ -591,3 +591,9 @@ def test_weights_of_another_architecture_are_refused(shipped):
     state = {name: values for name, values in state.items() if not name.startswith("head")}
     with pytest.raises(AstromlError, match="built otherwise now; train anew"):
         weights.rebuild(state, card)
+
+
+def test_stretch_and_its_inverse_agree_with_the_library():
+    x = torch.linspace(-30, 30, 2001)
+    torch.testing.assert_close(sinh(x), torch.sinh(x), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(asinh(sinh(x[x.abs() < 5])), x[x.abs() < 5], rtol=1e-4, atol=1e-5)

@@ -1,10 +1,19 @@
 """The redshift network: what it is told, and what its loss asks for."""
 
+import numpy as np
 import pytest
 import torch
 
 from astroml.tasks.photoz import LABEL, Options
-from astroml.tasks.photoz.net import Redshifts, build, features_of, measured, objectives
+from astroml.tasks.photoz.net import (
+    RINGS,
+    Redshifts,
+    Rings,
+    build,
+    features_of,
+    measured,
+    objectives,
+)
 
 BANDS = ("g", "r", "z")
 
@@ -120,3 +129,38 @@ def test_learns_from_fluxes_alone():
         loss.backward()
         adam.step()
     assert loss.item() < 0.7 * first
+
+
+def galaxy(q=0.5, turn=0.0, flux=1e4, size=64):
+    """Return the stretched image (1, 1, y, x) of a Gaussian of some axis ratio."""
+    at = torch.arange(size) - (size - 1) / 2
+    y, x = torch.meshgrid(at, at, indexing="ij")
+    u, v = x * np.cos(turn) + y * np.sin(turn), y * np.cos(turn) - x * np.sin(turn)
+    light = torch.exp(-0.5 * (u**2 + (v / q) ** 2) / 5**2)
+    return torch.asinh(flux * light / light.sum())[None, None].float()
+
+
+def test_rings_hold_all_the_light_and_do_not_turn():
+    rings = Rings(64)
+    light = (torch.sinh(galaxy()).flatten(2) @ rings.inside).sum().item()
+    assert light == pytest.approx(1e4, rel=1e-3)
+    torch.testing.assert_close(rings(galaxy()), rings(galaxy(turn=np.pi / 2)), atol=1e-4, rtol=0)
+
+
+def test_a_factor_in_flux_is_a_step_in_magnitude_and_leaves_the_shape():
+    faint, bright = Rings(64)(galaxy()), Rings(64)(galaxy(flux=1e5))
+    inner = slice(0, 3)  # rings well above the noise
+    torch.testing.assert_close(bright[0, inner] - faint[0, inner], torch.ones(3))
+    torch.testing.assert_close(bright[0, -1], faint[0, -1], atol=1e-4, rtol=0)
+
+
+def test_flat_galaxies_look_flat():
+    flat = [Rings(64)(galaxy(q))[0, -1].item() for q in (1.0, 0.7, 0.4)]
+    assert flat[0] < 1e-3 < flat[1] < flat[2]
+
+
+def test_a_colour_gradient_shows_in_the_rings():
+    narrow, wide = galaxy(1.0), torch.asinh(torch.sinh(galaxy(1.0)) * 0 + 1e4 / 64**2)
+    table = Rings(64)(torch.cat([narrow, wide], dim=1))
+    colours = table[0, 2 * len(RINGS) : 3 * len(RINGS)]
+    assert (colours[1:] > colours[:-1]).all()

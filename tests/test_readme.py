@@ -1,6 +1,7 @@
 """The README says what is there: its links, its commands, its table of stages."""
 
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -54,3 +55,13 @@ def test_the_example_config_loads():
 
     (text,) = re.findall(r"```yaml\n(.*?)```", README, re.DOTALL)
     load(yaml.safe_load(text))
+
+
+@pytest.mark.parametrize(
+    "path", sorted((ROOT / "tests/science").glob("*.json")), ids=lambda p: p.stem
+)
+def test_measured_figures_are_those_of_the_record(path):
+    sys.path.insert(0, str(path.parent))
+    from table import markdown
+
+    assert markdown(path.stem) in README

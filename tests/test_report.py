@@ -13,6 +13,7 @@ from pages import build
 from astroml import config, score, tasks
 from astroml.catalog.write import write_catalog
 from astroml.errors import AstromlError
+from astroml.provenance import digest
 from astroml.report import figures, gallery, metrics, mosaic, page, terminal
 from astroml.report.gather import Run
 from astroml.store import Header, open_store, write_shard
@@ -137,8 +138,8 @@ def real_run(root):
         lens = lens if labelled else np.zeros(n, bool)
         write_rows(results / f"rows/lens/{name}.parquet", results / f"{place}.h5", lens)
     shard = results / "injected/galaxy/0.h5"
-    write_store(shard, 46, 1000, labelled=False)
-    write_rows(results / "rows/lens/injected/0.parquet", shard, np.ones(46, bool), seed=4)
+    lens = write_store(shard, 92, 1000)  # with bare hosts among them
+    write_rows(results / "rows/lens/injected/0.parquet", shard, lens, seed=4)
     sky = [results / "rows/lens/sky/0.parquet"]
     score.score(
         "lens", sky, results / "sky/galaxy/0.h5", results / "metrics/lens.json", bootstrap=20
@@ -213,6 +214,43 @@ def test_figures_and_mosaics_of_a_labelled_run(simulated):
     assert 24 < len(cutouts) <= 24 + 2 * gallery.MISTAKES
 
 
+def test_the_baseline_stands_beside_the_network(simulated):
+    (_, results, _), found = simulated
+    (roc,) = (attrs["alt"] for attrs in found.all("img") if attrs["alt"].startswith("ROC curve"))
+    assert roc.endswith("log axis: network and hand-made features.")
+    measured = json.loads((results / "metrics/lens.json").read_text())["metrics"]
+    assert metrics.value_text(measured["auroc_baseline"]) in found.text
+    assert "Area under the ROC curve, hand-made features" in found.text
+
+
+def test_a_baseline_of_some_objects_only_is_not_drawn(simulated, tmp_path):
+    (options, results, catalogs), _ = simulated
+    folder = tmp_path / "demo"
+    shutil.copytree(results, folder)
+    left = folder / "metrics/lens.baselines.parquet"
+    table = pq.read_table(left).to_pydict()
+    table["lens_prob_gbdt"][3] = np.nan
+    pq.write_table(pa.table(table), left)
+    found = build((options, folder, catalogs), tmp_path / "report.html")
+    (roc,) = (attrs["alt"] for attrs in found.all("img") if attrs["alt"].startswith("ROC curve"))
+    assert roc.endswith("log axis: network.")
+
+
+def test_roc_curves_are_those_of_each_score():
+    from matplotlib.figure import Figure
+
+    truth = np.arange(200) < 100
+    perfect, half = truth * 1.0, np.where(np.arange(200) % 2, truth * 1.0, -1)
+    figure = Figure()
+    figures.draw_roc(truth.astype(int), {"good": perfect, "poor": half})(figure, figures.LIGHT)
+    lines = {line.get_label(): line for line in figure.axes[0].lines}
+    shown = {name: lines[name].get_ydata()[1] for name in ("good", "poor")}
+    assert shown == {"good": 1.0, "poor": 0.5}
+    assert lines["good"].get_linestyle() != lines["poor"].get_linestyle()
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["good", "poor", "chance"]
+
+
 def test_rejects_and_times_are_listed(simulated):
     _, found = simulated
     assert "3 objects were rejected" in found.text
@@ -237,6 +275,51 @@ def test_injected_signals_are_compared_at_the_test_sets_threshold(real):
         r"\d+\.\d% of the same with injected signal and \d+\.\d% of the real objects",
         found.text,
     )
+
+
+def test_bare_hosts_are_no_injected_signals(real):
+    (options, results, catalogs), found = real
+    label = open_store(results / "injected/galaxy").objects["is_lens"]
+    assert 0 < label.sum() < len(label)
+    assert len(Run(options, results, catalogs).evidence()[0].injected()["lens_prob"]) == label.sum()
+    rows = pq.read_table(results / "rows/lens/injected/0.parquet").to_pydict()
+    prob = np.array(rows["lens_prob"])[label == 1]
+    cut = float(re.search(r"the dotted line at (0\.\d+) \(false", found.text)[1])
+    share = f"{100 * np.mean(prob > cut):.1f}% of the same with injected signal"
+    assert share in found.text
+
+
+def test_the_card_of_an_ensemble_is_its_first_members(tmp_path):
+    (options, results, catalogs) = simulated_run(tmp_path)
+    shutil.move(results / "weights/lens.json", results / "weights/lens.0.json")
+    for member in range(2):
+        (results / f"weights/lens.{member}.safetensors").write_bytes(bytes([member]))
+    alone = Run(options, results, catalogs).evidence()[0]
+    assert alone.card == {}
+    assert alone.members == 1
+    both = config.load({"run": "demo", "tasks": {"lens": {"members": 2}}})
+    evidence = Run(both, results, catalogs).evidence()[0]
+    assert evidence.card["best_epoch"] == 17
+    assert evidence.weights_hash == "0123456789abcdef"
+    found = build((both, results, catalogs), tmp_path / "report.html")
+    assert "Networks 2, each of another seed" in found.text
+    assert "Epochs of the first network 20, the best is 17" in found.text
+    assert "Of the first network of the ensemble." in found.text
+    # Without rows the files themselves are named.
+    shutil.rmtree(results / "rows")
+    hashes = [digest(results / f"weights/lens.{member}.safetensors") for member in range(2)]
+    assert Run(both, results, catalogs).evidence()[0].weights_hash == ", ".join(hashes)
+
+
+def test_the_card_of_given_weights_is_theirs(tmp_path):
+    (_, results, catalogs) = simulated_run(tmp_path)
+    write_card(tmp_path / "mine/best.json")
+    card = json.loads((tmp_path / "mine/best.json").read_text()) | {"best_epoch": 3}
+    (tmp_path / "mine/best.json").write_text(json.dumps(card))
+    given = {"weights": str(tmp_path / "mine/best.safetensors"), "members": 4}
+    options = config.load({"run": "demo", "tasks": {"lens": given}})
+    evidence = Run(options, results, catalogs).evidence()[0]
+    assert (evidence.card["best_epoch"], evidence.members) == (3, 1)
 
 
 def test_candidates_come_in_the_order_of_the_score(simulated):

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
@@ -58,6 +59,17 @@ def test_axes_are_labelled(kind):
     else:
         assert figure.axes[0].get_xlabel() == "x [unit]"
         assert figure.axes[0].get_ylabel() == "y [unit]"
+
+
+def test_legends_stay_within_the_figure():
+    names = [f"source_{axis}: {what}" for axis in "xy" for what in ("bias", "half-width")]
+    series = dict.fromkeys(names, (X, X, X / 10 + 0.01)) | {"spread of the truth": (X, X, None)}
+    with rc_context({"font.size": 12, "figure.figsize": (6.4, 4.2)}):
+        figure = figure_of(panel("points", series=series, bands=[]))
+    (legend,) = figure.legends
+    box = legend.get_window_extent()
+    assert (box.x0 >= 0, box.x1 <= figure.bbox.x1) == (True, True)
+    assert len(legend.get_texts()) == 5
 
 
 def test_density_counts_every_object_on_equal_axes():

@@ -30,9 +30,9 @@ def targets(objects):
     return {"z_spec": np.asarray(z_spec, np.float32)}, np.isfinite(z_spec)
 
 
-def baselines(objects):
+def baselines(store):
     """Another method's word on each object: here, its own id over a thousand."""
-    return {"z_knn": objects["object_id"] / 1000}
+    return {"z_knn": store.objects["object_id"] / 1000}
 
 
 def error(truth, rows):
@@ -262,6 +262,20 @@ def test_what_score_left_of_other_methods_is_not_made_anew(far):
         assert "z_knn" in Run(*run).evidence()[0].compared[1]
     finally:
         left.unlink()
+
+
+def test_other_methods_are_asked_of_the_test_split_only(far):
+    run, _ = far
+    file = run[1] / "metrics/photoz.json"
+    kept = file.read_text()
+    file.write_text(json.dumps(json.loads(kept) | {"split": "all"}))
+    (run[1] / "metrics/photoz.baselines.parquet").unlink(missing_ok=True)
+    try:
+        truth, rows = Run(*run).evidence()[0].compared
+        assert set(truth["split"]) == {"train", "val", "test"}
+        assert "z_knn" not in rows
+    finally:
+        file.write_text(kept)
 
 
 def test_metrics_of_bins_are_folded_away(far):

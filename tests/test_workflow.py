@@ -91,20 +91,24 @@ def test_nothing_is_planned_twice(finished):
         (
             ("tasks", "lens", "dropout"),
             0.3,
-            {"train", "infer", "score", "catalog", "report", "all"},
+            {"train", "infer", "explain", "score", "catalog", "report", "all"},
         ),
-        (("tasks", "lens", "prevalence"), 0.01, {"infer", "score", "catalog", "report", "all"}),
+        (
+            ("tasks", "lens", "prevalence"),
+            0.01,
+            {"infer", "explain", "score", "catalog", "report", "all"},
+        ),
         (
             ("tasks", "lens", "members"),
             2,
-            {"train", "infer", "score", "catalog", "report", "all"},
+            {"train", "infer", "explain", "score", "catalog", "report", "all"},
         ),
-        (("infer", "batch_size"), 16, {"infer", "score", "catalog", "report", "all"}),
-        (("report", "top"), 4, {"report", "all"}),
+        (("infer", "batch_size"), 16, {"infer", "explain", "score", "catalog", "report", "all"}),
+        (("report", "top"), 4, {"explain", "report", "all"}),
         (
             ("ingest", "max_masked"),
             0.4,
-            {"ingest", "tally", "train", "infer", "score", "catalog", "report", "all"},
+            {"ingest", "tally", "train", "infer", "explain", "score", "catalog", "report", "all"},
         ),
     ],
 )

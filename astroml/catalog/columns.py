@@ -123,7 +123,8 @@ def all_columns(task: str, known=()) -> tuple[Column, ...]:
         Names of the columns at hand, of which those of quality and photometry are taken along.
     """
     flags, *made_by = LAST
-    own = tasks.load(task).COLUMNS
+    module = tasks.load(task)
+    own = (*module.COLUMNS, *getattr(module, "RANK_COLUMNS", ()))
     measured = quality(name for name in known if name not in {column.name for column in own})
     return (*FIRST, *own, flags, *measured, *made_by)
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -17,6 +18,7 @@ from astroml.catalog.columns import all_columns, arrow_type, quality
 from astroml.errors import AstromlError
 from astroml.provenance import replacing, stamp
 from astroml.rows import as_numpy
+from astroml.store.layout import FLAGS
 from astroml.tasks import Column
 
 VOTABLE_TYPES = {
@@ -95,7 +97,9 @@ def gather(task: str, paths: list[Path]) -> tuple[pa.Table, tuple[Column, ...]]:
     if not paths:
         raise AstromlError("no rows given; name the Parquet files that infer wrote")
     columns = all_columns(task, max(map(_names, paths), key=len))
-    parts = [_read(path, columns) for path in paths]
+    ranks = getattr(tasks.load(task), "RANKS", {})
+    of_rows = tuple(column for column in columns if column.name not in ranks)
+    parts = [_read(path, of_rows) for path in paths]
     ids = {str(part.schema.field("object_id").type) for part in parts if len(part)}
     if len(ids) > 1:
         raise AstromlError(
@@ -104,14 +108,27 @@ def gather(task: str, paths: list[Path]) -> tuple[pa.Table, tuple[Column, ...]]:
     text = ids == {"string"} or (not ids and parts[0].schema.field("object_id").type == pa.string())
     if text:
         columns = (replace(columns[0], dtype="str"), *columns[1:])
-    lengths = _lengths(parts, columns, paths)
+        of_rows = (columns[0], *of_rows[1:])
+    lengths = _lengths(parts, of_rows, paths)
     schema = pa.schema(
-        [(column.name, arrow_type(column, lengths.get(column.name, 0))) for column in columns]
+        [(column.name, arrow_type(column, lengths.get(column.name, 0))) for column in of_rows]
     )
     table = pa.concat_tables([part if len(part) else schema.empty_table() for part in parts])
     if not getattr(tasks.load(task), "MANY_ROWS", False):
         _refuse_duplicates(table["object_id"], paths)
-    return table.combine_chunks(), columns
+    for name, ranked in ranks.items():
+        table = table.append_column(name, pa.array(_rank(table, ranked), pa.int64()))
+    return table.select([column.name for column in columns]).combine_chunks(), columns
+
+
+def _rank(table: pa.Table, column: str) -> np.ndarray:
+    """Return the rank (n,) by a column, 1 the highest; without pixels or a value the last."""
+    ids, flags, values = (as_numpy(table[name]) for name in ("object_id", "flags", column))
+    known = np.isfinite(values) & (flags & FLAGS["no_data"] == 0)
+    order = np.lexsort((ids, np.where(known, -values.astype(float), np.inf), ~known))
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(1, len(order) + 1)
+    return rank
 
 
 def _lengths(

@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from astroml.nets.normalise import asinh
+from astroml.nets.normalise import asinh, sinh
 
 CORE = 6
 """Half side of the middle whose colour is the host's, px."""
@@ -28,7 +28,7 @@ def colour_contrast(image: Tensor) -> Tensor:
     (n, band, y, x) tensor
         Zero, but for noise, where the cutout has the colour of its middle; stretched again.
     """
-    flux = torch.sinh(image)
+    flux = sinh(image)
     mean = flux.mean(1, keepdim=True)
     y, x = image.shape[2] // 2, image.shape[3] // 2
     core, mean_core = (each[..., y - CORE : y + CORE, x - CORE : x + CORE] for each in (flux, mean))

@@ -97,7 +97,9 @@ def draw_points(panel: Panel) -> Callable:
         axes.set(xlabel=panel.x_label, ylabel=panel.y_label)
         axes.grid(True)
         if len(series) > 1:
-            figure.legend(loc="outside upper center", ncols=min(len(series), 3))
+            # Long names beside each other would run out of the figure.
+            columns = 3 if sum(sorted(map(len, series))[-3:]) < 36 else 2
+            figure.legend(loc="outside upper center", ncols=min(len(series), columns))
 
     return draw
 

@@ -12,7 +12,7 @@ from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, ScalarFormatter
+from matplotlib.ticker import LogFormatter, MaxNLocator, StrMethodFormatter
 
 
 @dataclass(frozen=True)
@@ -106,24 +106,26 @@ def roc(truth: np.ndarray, score: np.ndarray, seed: int = 1, draws: int = 100):
     return fpr, tpr, low, high
 
 
-def draw_roc(truth: np.ndarray, score: np.ndarray) -> Callable:
+def draw_roc(truth: np.ndarray, scores: dict[str, np.ndarray]) -> Callable:
     """Completeness against the false-positive rate, on the log axis where surveys live."""
-    fpr, tpr, low, high = roc(truth, score)
+    curves = {name: roc(truth, score) for name, score in scores.items()}
     negatives = int((truth == 0).sum())
     floor = 0.5 / negatives
 
     def draw(figure: Figure, palette: Palette) -> None:
         axes: Axes = figure.subplots()
-        x = np.maximum(fpr, floor)
         axes.axvspan(floor, 1 / negatives, color=palette.grid, lw=0)
-        axes.fill_between(x, low, high, step="post", color=palette.yes, alpha=0.25, lw=0)
-        axes.step(x, tpr, where="post", color=palette.yes)
+        looks = zip((palette.yes, palette.no, palette.third), ("-", "--", "-."))
+        for (name, (fpr, tpr, low, high)), (colour, dash) in zip(curves.items(), looks):
+            x = np.maximum(fpr, floor)
+            axes.fill_between(x, low, high, step="post", color=colour, alpha=0.25, lw=0)
+            axes.step(x, tpr, where="post", color=colour, ls=dash, label=name)
         chance = np.geomspace(floor, 1, 100)
         axes.plot(chance, chance, ":", color=palette.ink, lw=1.2, label="chance")
         axes.set(xscale="log", xlim=(floor, 1), ylim=(0, 1.02))
         axes.set(xlabel="false-positive rate", ylabel="completeness (true-positive rate)")
         axes.grid(True, which="major")
-        axes.legend(loc="lower right")
+        figure.legend(loc="outside upper center", ncols=3)
 
     return draw
 
@@ -250,7 +252,9 @@ def draw_completeness(values: np.ndarray, passed: dict[str, np.ndarray], label: 
             axes.errorbar(x, share, (below, above), fmt=marker, color=colour, capsize=3, label=name)
         if skewed:
             axes.set_xscale("log")
-            axes.xaxis.set_major_formatter(ScalarFormatter())
+            axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            minor = LogFormatter(labelOnlyBase=False, minor_thresholds=(1.5, 0.7))
+            axes.xaxis.set_minor_formatter(minor)
         axes.set(xlabel=label, ylabel="completeness", ylim=(-0.03, 1.03))
         axes.grid(True)
         axes.legend(loc="best")

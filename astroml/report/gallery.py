@@ -17,7 +17,8 @@ def shown(evidence: Evidence) -> dict:
     """Return the cutouts of the run's objects, with title and caption.
 
     Where the first column ranks, those are drawn that rank highest; where it is a quantity, such
-    as a redshift, objects from its lowest to its highest value.
+    as a redshift, objects from its lowest to its highest value. ``explained`` says what the maps of
+    the evidence below the cutouts show, and is None if there are none.
     """
     rows, count = evidence.rows(), evidence.run.config.report.top
     column = evidence.column
@@ -27,14 +28,36 @@ def shown(evidence: Evidence) -> dict:
         title = f"From the lowest to the highest {column}"
         text = f"Objects at even steps in the order of {column}, lowest first."
     if rows is None:
-        return {"title": title, "text": text, "tiles": []}
+        return {"title": title, "text": text, "tiles": [], "explained": None}
     value = rows[column].astype(float)
     order = np.lexsort((rows["object_id"], -value if evidence.ranks else value))
     order = order[:count] if evidence.ranks else order[evenly(np.isfinite(value).sum(), count)]
     drawn = tiles(evidence, "store", rows, order)
     if any(tile["outlined"] for tile in drawn):
         text = f"{text} Lines surround the pixels that the network marks.".strip()
-    return {"title": title, "text": text, "tiles": drawn}
+    explained = with_evidence(evidence, rows["object_id"][order], drawn)
+    return {"title": title, "text": text, "tiles": drawn, "explained": explained}
+
+
+def with_evidence(evidence: Evidence, ids: np.ndarray, drawn: list[dict]) -> dict | None:
+    """Add the map of the evidence to each tile that has one, and return what they show.
+
+    Returns
+    -------
+    dict or None
+        ``output`` that the evidence is for or against, ``limit`` at which colours are full, and
+        ``scale``, the colours as CSS.
+    """
+    found = evidence.explained()
+    shown = [one for one in ids.tolist() if found and one in found["maps"]]
+    if not drawn or not shown:
+        return None
+    uris, limit = mosaic.evidence([found["maps"][one] for one in shown])
+    by_id = dict(zip(shown, uris))
+    for one, tile in zip(ids.tolist(), drawn):
+        if one in by_id:
+            tile["evidence"] = by_id[one]
+    return {"output": found["output"], "limit": f"{limit:.2g}", "scale": mosaic.scale()}
 
 
 def mistakes(evidence: Evidence) -> list[dict] | None:

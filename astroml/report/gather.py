@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from types import ModuleType
 
+import h5py
 import numpy as np
 
 from astroml import config as configs
@@ -126,21 +127,50 @@ class Evidence:
         """Whether the first column is the probability of a yes."""
         return self.column.endswith("_prob")
 
+    @property
+    def members(self) -> int:
+        """Networks that the rows are of."""
+        options = configs.chosen_tasks(self.run.config)[self.name]
+        return 1 if options.weights else getattr(options, "members", 1)
+
+    def weights_files(self) -> list[Path]:
+        """Return the weights of the run, of an ensemble those of each member, there or not."""
+        if chosen := configs.chosen_tasks(self.run.config)[self.name].weights:
+            return [Path(chosen)]
+        numbers = [""] if self.members == 1 else [f".{at}" for at in range(self.members)]
+        folder = self.run.results / "weights"
+        return [folder / f"{self.name}{number}.safetensors" for number in numbers]
+
     @cached_property
     def card(self) -> dict:
-        """The card of the weights."""
-        chosen = configs.chosen_tasks(self.run.config)[self.name].weights
-        places = [self.run.results / "weights" / f"{self.name}.json"]
-        places += [Path(chosen).with_suffix(".json")] if chosen else []
-        return next((json.loads(place.read_text()) for place in places if place.is_file()), {})
+        """The card of the weights, of an ensemble that of its first member."""
+        place = self.weights_files()[0].with_suffix(".json")
+        return json.loads(place.read_text()) if place.is_file() else {}
 
     @cached_property
     def weights_hash(self) -> str | None:
         """Hash of the weights, as the catalog's rows name it."""
         rows = self.rows()
         names = sorted(set(rows["weights"].tolist())) if rows and "weights" in rows else []
-        file = self.run.results / "weights" / f"{self.name}.safetensors"
-        return ", ".join(names) or (digest(file) if file.is_file() else None)
+        there = [digest(file) for file in self.weights_files() if file.is_file()]
+        return ", ".join(names or there) or None
+
+    def explained(self) -> dict | None:
+        """Return the maps of the evidence that explain wrote; None if it wrote none.
+
+        Returns
+        -------
+        dict
+            ``maps``, object_id -> (y, x) array in units of the network's ``output``, its name.
+        """
+        file = self.run.results / "explain" / f"{self.name}.h5"
+        if not file.is_file():
+            return None
+        with h5py.File(file) as data:
+            ids = data["object_id"][:]
+            ids = np.char.decode(ids, "utf-8") if ids.dtype.kind == "S" else ids
+            maps = dict(zip(ids.tolist(), data["map"][:]))
+            return {"maps": maps, "output": str(data.attrs["output"])}
 
     @cached_property
     def metrics(self) -> dict | None:
@@ -168,6 +198,17 @@ class Evidence:
             usable = (rows["flags"] & FLAGS["no_data"]) == 0
             rows = {name: values[usable] for name, values in rows.items()}
         return rows
+
+    def injected(self) -> dict[str, np.ndarray] | None:
+        """Return infer's rows of injected signals, without those of bare hosts beside them."""
+        rows, store = self.rows("injected"), self.run.store("injected", self.task.SET)
+        if rows is None or store is None:
+            return rows
+        label = store.objects.get(getattr(self.task, "LABEL", None))
+        if label is None:
+            return rows
+        keep = np.isin(rows["object_id"], store.objects["object_id"][label == 1])
+        return {name: values[keep] for name, values in rows.items()}
 
     @cached_property
     def labelled(self) -> str | None:
@@ -205,8 +246,10 @@ class Evidence:
             place = order[np.minimum(place, len(order) - 1)]
             if np.array_equal(said.pop("object_id")[place], rows["object_id"]):
                 return truth, rows | {name: values[place] for name, values in said.items()}
-        objects = self.run.store(self.labelled, self.task.SET).objects
-        return truth, rows | baselines(self.name, objects, rows["object_id"])
+        if set(truth["split"]) != {"test"}:
+            return truth, rows
+        store = self.run.store(self.labelled, self.task.SET)
+        return truth, rows | baselines(self.name, store, rows["object_id"])
 
     @cached_property
     def threshold(self) -> float | None:

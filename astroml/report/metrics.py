@@ -17,12 +17,12 @@ def headlines(metrics: dict[str, dict]) -> dict[str, dict]:
 
 def lines(task: ModuleType, metrics: dict[str, dict]) -> list[dict]:
     """Return the headline metrics with their names for people and their meaning."""
-    told, found = None, []
+    told, found = set(), []
     for name, metric in headlines(metrics).items():
         label, meaning = explained(task, name)
         # Once for a family of metrics.
-        found.append({"label": label, "meaning": "" if meaning == told else meaning, **metric})
-        told = meaning
+        found.append({"label": label, "meaning": "" if meaning in told else meaning, **metric})
+        told.add(meaning)
     return found
 
 

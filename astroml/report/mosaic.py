@@ -19,6 +19,10 @@ FADE = 2
 """Brightness at which a pixel has half its colour, in units of the background noise."""
 
 
+DIVERGING = "RdBu_r"
+"""Colours of evidence, which differ for the colour-blind too: against is blue, for is red."""
+
+
 def colour_bands(bands: tuple[str, ...]) -> list[int]:
     """Return the band shown as red, green and blue: the reddest, the middle, the bluest."""
     last = len(bands) - 1
@@ -91,6 +95,28 @@ def colour(image: np.ndarray, sigma: np.ndarray) -> np.ndarray:
     # The sky is dark grey, not black: half of the noise would be cut off.
     floor, stretch = -noise, STRETCH * noise
     return np.stack([make_lupton_rgb(*one, minimum=floor, stretch=stretch, Q=8) for one in scaled])
+
+
+def evidence(maps: list[np.ndarray]) -> tuple[list[str], float]:
+    """Return PNG data URIs of maps (y, x) of evidence, red for and blue against, and their scale.
+
+    One symmetric scale for all: full colour at the value that one pixel in 200 exceeds.
+    """
+    from matplotlib import colormaps
+
+    stacked = np.stack(maps)
+    limit = float(np.quantile(np.abs(stacked), 0.995)) or 1.0
+    colours = colormaps[DIVERGING](0.5 + 0.5 * np.clip(stacked / limit, -1, 1))[..., :3]
+    return [_png(one) for one in np.round(255 * colours).astype(np.uint8)], limit
+
+
+def scale() -> str:
+    """Return the colours of ``evidence`` from the most against to the most for, as CSS."""
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    stops = ", ".join(to_hex(one) for one in colormaps[DIVERGING](np.linspace(0, 1, 9)))
+    return f"linear-gradient(to right, {stops})"
 
 
 def _png(rgb: np.ndarray) -> str:

@@ -13,7 +13,7 @@ from astroml.config import Run as Config
 from astroml.config import chosen_tasks
 from astroml.errors import AstromlError
 from astroml.provenance import digest, replacing
-from astroml.report import gallery, metrics, panels, terminal
+from astroml.report import gallery, metrics, panels, selection, terminal
 from astroml.report.gather import Evidence, Run
 from astroml.survey import load_survey
 
@@ -142,6 +142,7 @@ def task_section(evidence: Evidence) -> dict:
             *panels.own_figures(evidence),
             *panels.common_figures(evidence),
         ],
+        "selection": selection.shown(evidence),
         "ranks": evidence.ranks,
         "shown": gallery.shown(evidence),
         "mistakes": gallery.mistakes(evidence),
@@ -155,14 +156,20 @@ def weights_facts(evidence: Evidence) -> list[tuple[str, str]]:
     facts = [
         ("Weights", f"{chosen or 'trained in this run'}; {evidence.weights_hash or 'no hash'}")
     ]
+    first = ""
+    if evidence.members > 1:
+        facts.append(
+            ("Networks", f"{evidence.members}, each of another seed; scores are their mean")
+        )
+        first = " of the first network"
     train = card.get("options", {}).get("train", {})
     history = card.get("history") or []
     if history:
         best = card.get("best_epoch")
         text = f"{len(history)}" + (f", the best is {best}" if best else "")
-        facts.append(("Epochs", text))
+        facts.append((f"Epochs{first}", text))
     if "seed" in train:
-        facts.append(("Training seed", str(train["seed"])))
+        facts.append((f"Training seed{first}", str(train["seed"])))
     made = card.get("provenance", {})
     if made.get("version"):
         options = made.get("options_hash", "unknown")

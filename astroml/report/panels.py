@@ -18,7 +18,7 @@ def own_figures(evidence: Evidence) -> list[dict]:
 
 def common_figures(evidence: Evidence) -> list[dict]:
     """Return the figures that any task has: scores of the run's objects, injected ones, loss."""
-    drawn, rows, added = [], evidence.rows(), evidence.rows("injected")
+    drawn, rows, added = [], evidence.rows(), evidence.injected()
     if rows and len(rows["object_id"]):
         if not evidence.ranks:
             drawn.append(values_figure(evidence, rows))
@@ -26,13 +26,15 @@ def common_figures(evidence: Evidence) -> list[dict]:
             drawn.append(score_figure(evidence, rows, added))
     history = evidence.card.get("history")
     if history and isinstance(history, list):
+        whose = " Of the first network of the ensemble." if evidence.members > 1 else ""
         drawn.append(
             figures.picture(
                 figures.draw_loss(history, evidence.card.get("best_epoch")),
                 "Training",
                 f"Training and validation loss over {len(history)} epochs.",
                 "Loss per epoch on the train and the validation split; the circle marks the epoch "
-                "whose weights were kept. The validation loss is that of the averaged weights.",
+                "whose weights were kept. The validation loss is that of the averaged weights."
+                + whose,
             )
         )
     return drawn
@@ -84,14 +86,18 @@ def values_figure(evidence: Evidence, rows: dict) -> dict:
 def binary_figures(evidence: Evidence) -> list[dict]:
     """Return the figures of a task with a yes-or-no label and a probability."""
     label, column = getattr(evidence.task, "LABEL", None), evidence.column
-    if evidence.truth_and_rows is None or not evidence.binary:
+    if evidence.compared is None or not evidence.binary:
         return []
-    truth, rows = evidence.truth_and_rows
+    truth, rows = evidence.compared
     if label not in truth or len(np.unique(truth[label])) < 2:
         return []
     yes, prob = truth[label].astype(int), np.asarray(rows[column], float)
     score = next((rows[one] for one in rows if one.endswith("_score")), prob)
-    drawn = truth_figures(evidence, yes, prob, score)
+    scores = {"network": score}
+    for one, name in getattr(evidence.task, "RIVALS", {}).items():
+        if np.isfinite(rows.get(one, np.nan)).all():
+            scores[name] = rows[one]
+    drawn = truth_figures(evidence, yes, prob, scores)
     if "kind" in truth:
         negative = yes == 0
         drawn.append(
@@ -106,17 +112,20 @@ def binary_figures(evidence: Evidence) -> list[dict]:
 
 
 def truth_figures(
-    evidence: Evidence, yes: np.ndarray, prob: np.ndarray, score: np.ndarray
+    evidence: Evidence, yes: np.ndarray, prob: np.ndarray, scores: dict[str, np.ndarray]
 ) -> list[dict]:
     """Return ROC, reliability and score histograms of the labelled test split."""
     column, noun, mark = evidence.column, evidence.name, evidence.threshold
+    who = " and ".join(scores)
     return [
         figures.picture(
-            figures.draw_roc(yes, score),
+            figures.draw_roc(yes, scores),
             "Completeness against false positives",
-            f"ROC curve of {yes.sum()} positives and {(yes == 0).sum()} negatives, log axis.",
-            "The band is the 68% range from resampling; in the grey zone less than one negative of "
-            "the test set is left, so nothing is known there.",
+            f"ROC curve of {yes.sum()} positives and {(yes == 0).sum()} negatives, log axis: "
+            f"{who}.",
+            f"All {yes.sum():,} positives of the test set, the faintest too. Bands are 68% ranges "
+            "from resampling; in the grey zone less than one negative is left, so nothing is known "
+            "there.",
         ),
         figures.picture(
             figures.draw_reliability(yes, prob),

@@ -112,6 +112,8 @@ def list_files(results: Path, catalogs: Path) -> list[tuple[str, Path]]:
         ("simulated survey", sorted((results / "survey").glob("*"))),
         ("labelled sky", sorted((results / "sky").glob("*"))),
         ("injected", sorted((results / "injected").glob("*"))),
+        ("selection function", sorted((results / "selection").glob("*"))),
+        ("evidence maps", sorted((results / "explain").glob("*.h5"))),
         ("logs", [results / "logs"]),
         ("benchmarks", [results / "benchmarks"]),
     ]

@@ -4,12 +4,13 @@ A task is small functions (see ``lens`` for the model):
 
 - ``__init__.py`` (numpy only): ``SET``, ``Options``, ``Sky``, ``COLUMNS``, ``targets``,
   ``calibrate``, ``rows``, ``score``; where it has them, ``panels`` (figures of the report),
-  ``baselines`` (what other methods say of the same objects), ``error`` and ``ERROR`` (how wrong
-  each labelled row is, and what that is called), ``AXES`` (names of what metrics are binned in),
-  ``EXPORTS`` (further files of its catalog), ``combine`` (the rows of an ensemble's networks into
-  one), ``RANKS`` (columns of a whole catalog), ``TURNS`` (targets and outputs that turn with the
-  image), ``OPTIONAL`` (targets that a labelled row may lack) and ``EXPLAINED`` (the output whose
-  evidence is mapped)
+  ``baselines`` (columns that other methods make of a store: what they say of its test split),
+  ``RIVALS`` (those of them that score as the task's own does, column -> name for people),
+  ``error`` and ``ERROR`` (how wrong each labelled row is, and what that is called), ``AXES`` (names
+  of what metrics are binned in), ``EXPORTS`` (further files of its catalog), ``combine`` (the rows
+  of an ensemble's networks into one), ``RANKS`` and ``RANK_COLUMNS`` (columns of a whole catalog),
+  ``TURNS`` (targets and outputs that turn with the image), ``OPTIONAL`` (targets that a labelled
+  row may lack) and ``EXPLAINED`` (the output whose evidence is mapped)
 - ``net.py`` (torch): ``build``, ``objectives``
 - ``sky.py`` (torch): ``population``; ``stream`` where training can draw fresh objects, ``inject``
   where a signal can be added to real pixels

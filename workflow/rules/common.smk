@@ -190,6 +190,12 @@ def injected_rows():
     return rows_of(CONFIG.inject.task, "injected") if CONFIG.inject else []
 
 
+def explained_files():
+    """Maps of the evidence, of each task that can say where in the image it lies."""
+    known = [task for task in TASKS if hasattr(load_task(task), "EXPLAINED")]
+    return expand(f"{RESULTS}/explain/{{task}}.h5", task=known)
+
+
 def selection_files():
     """The selection function, where injected signals fill a grid of strength."""
     if not (CONFIG.inject and CONFIG.inject.grid):

@@ -1,4 +1,5 @@
-# REQUIRED INPUTS: the run's catalogs, metrics, stores, weights and rejects
+# REQUIRED INPUTS: the run's catalogs, metrics, stores, weights, rejects, maps of the evidence and
+#                  selection function
 # OUTPUTS:         report.html
 # COMMANDS:        astroml report
 
@@ -9,6 +10,8 @@ rule report:
         metrics=metrics_files(),
         rejects=[settled(cutouts) for cutouts in SETS],
         injected=injected_rows(),
+        selection=selection_files(),
+        explained=explained_files(),
     output:
         page=report(
             f"{RESULTS}/report.html",

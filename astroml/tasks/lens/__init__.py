@@ -11,8 +11,10 @@ from astroml.calibration import probability
 from astroml.config import Strict, TaskOptions, TrainOptions
 from astroml.errors import AstromlError
 from astroml.store.layout import FLAGS
-from astroml.tasks.lens.calibrate import calibrate, purity
+from astroml.tasks.lens.baselines import RIVAL, baselines
+from astroml.tasks.lens.calibrate import calibrate, calibrated, purity
 from astroml.tasks.lens.columns import COLUMNS, RANK_COLUMNS, RANKS
+from astroml.tasks.lens.figures import panels
 from astroml.tasks.lens.metrics import FPR_LEVELS, METRICS, PREVALENCE, detectable, score
 from astroml.tasks.lens.parameters import ARTEFACT, LABEL, PARAMETERS, TURNS, sigma_of
 
@@ -31,14 +33,17 @@ __all__ = [
     "PREVALENCE",
     "RANKS",
     "RANK_COLUMNS",
+    "RIVALS",
     "SET",
     "TURNS",
     "Options",
     "Sky",
+    "baselines",
     "calibrate",
     "check",
     "combine",
     "detectable",
+    "panels",
     "rows",
     "score",
     "targets",
@@ -52,6 +57,9 @@ OPTIONAL = (*PARAMETERS, ARTEFACT)
 
 EXPLAINED = "lens_logit"
 """Output whose evidence in the image can be drawn; see ``nets.saliency``."""
+
+RIVALS = {RIVAL: "hand-made features"}
+"""Columns of ``baselines`` that score objects too, and what people call them."""
 
 NEGATIVES = ("twin", "elliptical", "spiral", "ring", "companion", "merger", "group", "edge_on")
 """Kinds of non-lenses: a twin is a lens galaxy without its arc, seed for seed."""
@@ -192,7 +200,7 @@ def rows(output: dict, objects: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         "artefact_prob": probability(output["artefact_logit"], *spoilt),
     }
     for name, parameter in PARAMETERS.items():
-        sigma = sigma_of(output, name) * fit["sigma"][name]
+        sigma = calibrated(sigma_of(output, name), fit["sigma"][name])
         columns[name], columns[f"{name}_err"] = parameter.told(output[f"{name}_mean"], sigma)
     return _finished(columns, objects["object_id"], objects["flags"])
 

@@ -10,6 +10,12 @@ from astroml.tasks.lens.parameters import ARTEFACT, LABEL, PARAMETERS, sigma_of
 FEWEST = 20
 """Lenses with a known parameter below which its errors are left as the network claims them."""
 
+GROUP = 150
+"""Lenses in each group of similar claimed errors, at least; they fix a factor to 7%."""
+
+GROUPS = 4
+"""Such groups at most."""
+
 POINTS = 64
 """Points of the table of false-positive rates, at most."""
 
@@ -28,7 +34,7 @@ def calibrate(output: dict, targets: dict[str, np.ndarray]) -> dict:
     -------
     dict
         For the weights' card. ``slope`` and ``offset`` of the lens logit, ``artefact_slope`` and
-        ``artefact_offset`` of the artefacts'; ``sigma``, parameter -> factor on its claimed error;
+        ``artefact_offset`` of the artefacts'; ``sigma``, parameter -> its ``sigma_factors``;
         ``roc``, see ``roc_table``.
     """
     truth = targets[LABEL].astype(float)
@@ -40,21 +46,43 @@ def calibrate(output: dict, targets: dict[str, np.ndarray]) -> dict:
         if 0 < spoilt[known].sum() < known.sum():
             slope, offset = platt(output["artefact_logit"][known], spoilt[known])
             facts |= {"artefact_slope": slope, "artefact_offset": offset}
-    facts["sigma"] = {name: sigma_factor(name, output, targets) for name in PARAMETERS}
+    facts["sigma"] = {name: sigma_factors(name, output, targets) for name in PARAMETERS}
     facts["roc"] = roc_table(output["lens_logit"], truth)
     return facts
 
 
-def sigma_factor(name: str, output: dict, targets: dict[str, np.ndarray]) -> float:
-    """Return the factor on a parameter's claimed sigma so that 68% of residuals lie within."""
+def sigma_factors(name: str, output: dict, targets: dict[str, np.ndarray]) -> dict[str, list]:
+    """Return the factors on a parameter's claimed sigma so that 68% of residuals lie within.
+
+    There is one for lenses of which little is claimed and one for those of which much is, for
+    groups of at least ``GROUP`` lenses: a network is rarely wrong about both in the same way.
+
+    Returns
+    -------
+    dict
+        ``claimed``, median sigma of each group, rising, and ``factor``, one each.
+    """
+    nothing = {"claimed": [1.0], "factor": [1.0]}
     if name not in targets or f"{name}_mean" not in output:
-        return 1.0
+        return nothing
     true = PARAMETERS[name].seen(targets[name])
     known = (targets[LABEL] > 0) & np.isfinite(true)
     if known.sum() < FEWEST:
-        return 1.0
-    pull = np.abs(true - output[f"{name}_mean"])[known] / sigma_of(output, name)[known]
-    return float(np.quantile(pull, 0.6827))
+        return nothing
+    sigma = sigma_of(output, name)[known]
+    pull = np.abs(true - output[f"{name}_mean"])[known] / sigma
+    groups = np.array_split(
+        np.argsort(sigma, kind="stable"), max(1, min(GROUPS, len(sigma) // GROUP))
+    )
+    return {
+        "claimed": [float(np.median(sigma[one])) for one in groups],
+        "factor": [float(np.quantile(pull[one], 0.6827)) for one in groups],
+    }
+
+
+def calibrated(sigma: np.ndarray, fit: dict[str, list]) -> np.ndarray:
+    """Return errors (n,), of claimed ones (n,), with what ``sigma_factors`` returned."""
+    return sigma * np.interp(np.log(sigma), np.log(fit["claimed"]), fit["factor"])
 
 
 def roc_table(logit: np.ndarray, truth: np.ndarray) -> dict[str, list[float]]:

@@ -79,6 +79,7 @@ RANK_COLUMNS = (
         "int64",
         "",
         "stat.rank",
-        "Rank by lens_score in this catalog, 1 the highest; equal scores in the order of object_id",
+        "Rank by lens_score in this catalog, 1 the highest; equal scores in the order of "
+        "object_id, objects without a usable pixel last",
     ),
 )

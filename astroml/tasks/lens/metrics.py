@@ -8,6 +8,7 @@ import numpy as np
 
 from astroml.errors import AstromlError
 from astroml.resampling import area, auroc, calibration, curve, resampled, shares
+from astroml.tasks.lens.baselines import RIVAL
 from astroml.tasks.lens.parameters import LABEL, PARAMETERS
 
 FPR_LEVELS = {
@@ -44,6 +45,20 @@ METRICS = {
     "auroc_all": (
         "Area under the ROC curve, all lenses",
         "The same for all lenses, those among them that are too small or too faint for experts.",
+    ),
+    "auroc_baseline": (
+        "Area under the ROC curve, hand-made features",
+        "The same of a gradient-boosting classifier on fluxes, colours, ring excess and asymmetry "
+        "of the same cutouts, trained on the train split." + _OF_DETECTABLE,
+    ),
+    "auroc_baseline_all": (
+        "Area under the ROC curve, hand-made features, all lenses",
+        "That classifier's for all lenses.",
+    ),
+    "tpr_at_fpr_1e-3_baseline": (
+        "Completeness at a false-positive rate of 1e-3, hand-made features",
+        "That classifier's share of detectable lenses above the threshold that this share of "
+        "non-lenses passes.",
     ),
     "average_precision": (
         "Average precision",
@@ -118,7 +133,7 @@ def score(
         (arcsec), each (n,).
     rows : dict
         ``lens_prob`` and ``lens_score`` (n,), in the order of ``truth``; optionally the parameters
-        and their errors.
+        and their errors, and ``lens_prob_gbdt``, see ``baselines``.
     bootstrap : int
         Resamplings, from whose scatter the uncertainty comes: of groups, so that a lens and its
         twin are drawn together.
@@ -164,6 +179,11 @@ def _measures(truth: dict, rows: dict, is_lens: np.ndarray, seen: np.ndarray) ->
     if seen.any():
         measures.append(_ranking(rank, seen, ~is_lens))
     measures.append(area("auroc_all", rank, is_lens, ~is_lens))
+    rival = np.asarray(rows.get(RIVAL, np.nan), float)
+    if np.isfinite(rival).all():
+        if seen.any():
+            measures.append(_of_baseline(_ranking(rival, seen, ~is_lens)))
+        measures.append(area("auroc_baseline_all", rival, is_lens, ~is_lens))
     if seen.any():
         measures.append(shares({"completeness": (seen, prob > 0.5)}))
     measures.append(calibration(is_lens, prob))
@@ -212,6 +232,17 @@ def _ranking(rank: np.ndarray, yes: np.ndarray, no: np.ndarray) -> Callable:
         return {name: (value, None) for name, value in found.items()}
 
     return measure
+
+
+def _of_baseline(measure: Callable) -> Callable:
+    """Return those metrics of a ranking that the baseline is told by, under its names."""
+
+    def renamed(weights: np.ndarray) -> dict:
+        found = measure(weights)
+        told = [name for name in ("auroc", "tpr_at_fpr_1e-3") if name in found]
+        return {f"{name}_baseline": found[name] for name in told}
+
+    return renamed
 
 
 def _parameter(name: str, truth: np.ndarray, rows: dict, known: np.ndarray) -> Callable:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from astroml.store import Store
 from astroml.tasks.photoz.metrics import flux_bands
 
 NEIGHBOURS = (5, 8, 12, 20, 30, 40, 60, 80)
@@ -41,14 +42,14 @@ BLOCK = 2000
 """Galaxies whose neighbours are looked at together."""
 
 
-def baselines(objects: dict[str, np.ndarray], seed: int = 1) -> dict[str, np.ndarray]:
+def baselines(store: Store, seed: int = 1) -> dict[str, np.ndarray]:
     """Estimate the redshift of every object by neighbours and by trees.
 
     Parameters
     ----------
-    objects : dict
-        Columns (n,) of the store: ``flux_<band>``, ``flux_err_<band>``, nJy, and where known
-        ``mw_transmission_<band>``, ``ebv``; ``z_spec``, ``split``.
+    store : Store
+        Its object columns are all that is read: ``flux_<band>``, ``flux_err_<band>``, nJy, and
+        where known ``mw_transmission_<band>``, ``ebv``; ``z_spec``, ``split``.
     seed : int
         Seed of the trees.
 
@@ -60,6 +61,7 @@ def baselines(objects: dict[str, np.ndarray], seed: int = 1) -> dict[str, np.nda
     """
     from astroml.tasks.photoz import targets
 
+    objects = store.objects
     truth, labelled = targets(objects)
     bands = flux_bands(objects)
     train = np.flatnonzero(labelled & (objects["split"] == "train"))

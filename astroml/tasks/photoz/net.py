@@ -8,11 +8,18 @@ import torch
 from torch import Tensor, nn
 
 from astroml.nets.blocks import SmallResNet
+from astroml.nets.normalise import sinh
 from astroml.tasks.photoz import LABEL, Options
 
 NJY_AT_20 = 36_308.0
 """Flux of 20th magnitude (AB), nJy."""
 
+
+RINGS = (0.03, 0.06, 0.1, 0.16, 0.25, 0.4)
+"""Outer radii of the rings, as parts of the cutout's side."""
+
+WINDOW = 0.15
+"""Width of the Gaussian under which the flattening is measured, as a part of the side."""
 
 SEEN = 0.75
 """Part of the cutout's side that the network looks at."""
@@ -21,17 +28,18 @@ SEEN = 0.75
 class Redshifts(nn.Module):
     """A classifier over redshift bins (Pasquet et al. 2019, A&A 621, A26).
 
-    A small residual network looks at the cutout, dense layers at the integrated fluxes, reddening
-    and seeing; both meet before the last layers.
+    A small residual network looks at the cutout, dense layers at the integrated fluxes, the light
+    in rings, reddening and seeing; both meet before the last layers.
     """
 
     def __init__(self, options: Options, bands: int, size: int):
         super().__init__()
         self.drop_band, self.z_max = options.drop_band, options.z_max
         self.trunk = SmallResNet(2 * bands, options.width, options.blocks)
-        hidden = options.hidden
+        self.rings = Rings(size)
+        hidden, seen = options.hidden, features_of(bands) + len(RINGS) * (2 * bands - 1) + 1
         self.fluxes = nn.Sequential(
-            nn.Linear(features_of(bands), hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU()
+            nn.Linear(seen, hidden), nn.GELU(), nn.Linear(hidden, hidden), nn.GELU()
         )
         self.pixels = nn.Sequential(nn.Linear(self.trunk.features, hidden), nn.GELU())
         self.head = nn.Sequential(
@@ -55,8 +63,10 @@ class Redshifts(nn.Module):
         image = middle(batch["image"]) * shown[..., None, None]
         valid = (middle(batch["valid"]) & shown[..., None, None]).to(image.dtype)
         table = measured(batch, shown)
+        rings = self.rings(batch["image"] * shown[..., None, None])
         pixels = self.pixels(self.trunk(torch.cat([image / 3, valid], dim=1)))
-        logits = self.head(torch.cat([pixels, self.fluxes(table)], dim=1))
+        fluxes = self.fluxes(torch.cat([table, rings], dim=1))
+        logits = self.head(torch.cat([pixels, fluxes], dim=1))
         return {"pdf": torch.softmax(logits.float(), dim=1), "summary": table}
 
     def choose_bands(self, batch: dict[str, Tensor]) -> Tensor:
@@ -67,6 +77,47 @@ class Redshifts(nn.Module):
         kept = torch.rand(shown.shape, device=shown.device) >= self.drop_band
         # An object of which nothing is left teaches nothing.
         return torch.where((shown & kept).any(1, keepdim=True), shown & kept, shown)
+
+
+class Rings(nn.Module):
+    """The light in rings around the middle, and how flat the galaxy is.
+
+    Bulge and disc have colours of their own, of which the integrated colours are a mixture. A
+    network whose layers normalise each cutout finds small differences of colour slowly.
+
+    Parameters
+    ----------
+    size : int
+        Side of a cutout, px.
+    """
+
+    def __init__(self, size: int):
+        super().__init__()
+        at = torch.arange(size) - (size - 1) / 2
+        radius = torch.hypot(at[:, None], at).flatten()
+        edges = torch.tensor([0.0, *RINGS]) * size
+        inside = (radius[:, None] >= edges[:-1]) & (radius[:, None] < edges[1:])  # (y * x, ring)
+        self.register_buffer("inside", inside.float(), persistent=False)
+        window = torch.exp(-0.5 * (radius / (WINDOW * size)) ** 2)
+        y, x = (one.flatten() for one in torch.meshgrid(at, at, indexing="ij"))
+        moments = torch.stack([x * x - y * y, 2 * x * y, x * x + y * y], 1) * window[:, None]
+        self.register_buffer("moments", moments, persistent=False)  # (y * x, 3)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Map stretched images (n, band, y, x) to (n, k) values of order one.
+
+        They are the magnitude of each ring and band, 0 at its noise, the colours of neighbouring
+        bands, and the ellipticity of all bands together.
+        """
+        with torch.autocast(image.device.type, enabled=False):
+            flux = sinh(image.float().clamp(-40, 40)).flatten(2)  # in units of the noise
+            light = flux @ self.inside  # (n, band, ring)
+            noise = self.inside.sum(0).clamp(min=1).sqrt()
+            mag = torch.log10((light / noise).clamp(1, 1e12))
+            colour = mag[:, 1:] - mag[:, :-1]
+            along, across, size = (flux.sum(1) @ self.moments).unbind(1)
+            flat = torch.hypot(along, across) / size.abs().clamp(min=1e-3)
+        return torch.cat([mag.flatten(1), 2 * colour.flatten(1), flat.clamp(0, 2)[:, None]], dim=1)
 
 
 def middle(image: Tensor) -> Tensor:

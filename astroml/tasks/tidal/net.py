@@ -22,7 +22,7 @@ from torch.nn.functional import (
 
 from astroml.nets.blocks import Residual, group_norm, pooled
 from astroml.nets.host import Rings, flux_in, smooth_host
-from astroml.nets.normalise import asinh
+from astroml.nets.normalise import asinh, sinh
 from astroml.tasks.tidal import CLASSES, LABEL, Options
 
 LARGEST = 160
@@ -205,7 +205,7 @@ def look(image: Tensor, valid: Tensor, pool: int) -> Seen:
         Pixels along a side that are averaged.
     """
     with torch.autocast(image.device.type, enabled=False):
-        flux, valid = averaged(torch.sinh(image.float()) * valid, valid, pool)
+        flux, valid = averaged(sinh(image.float()) * valid, valid, pool)
         host, kept, rings = smooth_host(flux, valid)
         # Averaging lessens the noise: in the new unit it is one again.
         weight = valid.to(flux.dtype)
