@@ -60,7 +60,11 @@ def simulate(
     bands: Bands = None,
     size: Annotated[int, typer.Option(help="Cutout side, px.")] = 64,
     scale: Annotated[
-        float | None, typer.Option(help="Coarser pixels, arcsec, to bin the survey's own to.")
+        float | None,
+        typer.Option(
+            help="Pixels, arcsec, that ingest would sum the survey's own to: a store has these, "
+            "FITS files as many of the survey's own as that takes."
+        ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Seed of the sky.")] = 1,
     splits: Annotated[str | None, typer.Option(help="Splits, for a store: '{key: value}'.")] = None,
@@ -82,11 +86,13 @@ def simulate(
             config.config_model().model_fields["simulate"].annotation, options
         )
         skies = {name: getattr(whole, name) for name in task if tasks.load(name)}
-    described = load_survey(survey, _bands(bands)).rescaled(scale)
+    described = load_survey(survey, _bands(bands))
     if to == "fits":
+        size = described.pixels_for(size, scale)
         sky.simulate_survey(skies, described, out, size=size, seed=seed, device=device)
     else:
         cuts = config.options_from(config.Splits, splits)
+        described = described.rescaled(scale)
         sky.simulate_store(skies, described, out, splits=cuts, size=size, seed=seed, device=device)
 
 

@@ -5,6 +5,7 @@ The descriptions are the YAML files in ``config/surveys``; this is their typed f
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Literal
 
@@ -195,6 +196,21 @@ class Survey(Strict):
         left = correlation_length(neighbours_correlation(self.noise_correlation, along))
         update = {"pixel_scale": pixel_scale, "noise_correlation": left, "bands": bands}
         return self.model_copy(update=update)
+
+    def pixels_for(self, size: int, pixel_scale: float | None) -> int:
+        """Return the side, px, of the survey's cutouts that cover others of ``size`` px.
+
+        Parameters
+        ----------
+        size : int
+            Side of the others, px.
+        pixel_scale : float or None
+            Side of their pixels, arcsec; None for the survey's own.
+        """
+        if pixel_scale is None:
+            return size
+        # One more on each side, as the others' pixels need not begin where these do.
+        return math.ceil(size * pixel_scale / self.pixel_scale - 1e-6) + 2
 
     def like(self, header, where: str | Path) -> Survey:
         """Return the survey with a store's bands, and its pixels where those are coarser.

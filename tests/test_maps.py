@@ -213,6 +213,7 @@ def test_the_report_draws_masks_on_candidates(made, tmp_path):
         ranks=True,
         task=tasks.load("tidal"),
         row_files=lambda place: [made / "one.parquet"],
+        explained=lambda: None,
     )
     drawn = gallery.shown(evidence)
     assert "Lines surround the pixels that the network marks" in drawn["text"]

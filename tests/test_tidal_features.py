@@ -177,3 +177,12 @@ def test_masked_pixels_do_not_count():
     bad[:, :, 60:63, 70:73] = 5000
     one, two = (features(what, mask, sigma, seeing, PIXEL)[0] for what in (image, bad))
     np.testing.assert_array_equal(one, two)
+
+
+def test_a_hole_in_a_galaxy_is_filled_by_its_model():
+    good = np.ones((SIZE, SIZE), bool)
+    good[48:53, 51:57] = False
+    plane = np.where(good, sersic(1), 0)
+    whole, spoilt = (measure(sersic(1), good | True, PIXEL)[0], measure(plane, good, PIXEL)[0])
+    for name in ("asymmetry", "concentration", "gini", "m20", "petrosian"):
+        assert spoilt[name] == pytest.approx(whole[name], abs=0.03), name

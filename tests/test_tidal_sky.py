@@ -1,10 +1,13 @@
 """The simulated sky of tidal features: light, surface brightness, truth, twins, foreground."""
 
+import csv
 from itertools import islice
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 import torch
+from astropy.io import fits
 
 from astroml import store, tasks
 from astroml.config import Inject, Splits
@@ -189,6 +192,16 @@ def test_fractions_of_kinds_and_classes(survey):
     assert 13.5 < columns["mag_r"].min() < columns["mag_r"].max() <= 18
 
 
+def test_spirals_have_strong_arms_and_others_have_not(survey):
+    columns = drawn(survey, 600, seed=8)
+    spiral = columns["kind"] == "spiral"
+    arms, old = columns["part_arm_strength"][:, 1], columns["part_old"][:, 1]
+    assert 0.9 <= arms[spiral].min() < arms[spiral].max() <= 2.7
+    assert np.median(arms[~spiral]) < 0.6
+    assert (arms[~spiral] == 0).mean() > 0.2  # early types
+    assert np.median(old[spiral]) < np.median(old[~spiral])
+
+
 def test_unknown_kinds_are_refused(survey):
     with pytest.raises(AstromlError, match="negatives: found ring, expected some of twin"):
         drawn(survey, 4, negatives={"ring": 1})
@@ -302,6 +315,27 @@ def test_pixels_are_binned_not_divided():
         native.rescaled(0.1)
 
 
+def test_a_survey_takes_the_pixels_of_its_own_coarser_stores():
+    native = load_survey("hsc")
+    facts = {"set": "halo", "bands": ("g", "r"), "size": 64}
+    header = store.Header(**facts, pixel_scale=SCALE, survey="hsc")
+    assert native.like(header, "here").pixel_scale == SCALE
+    assert list(native.like(header, "here").bands) == ["g", "r"]
+    foreign = store.Header(**facts, pixel_scale=SCALE, survey="decals")
+    with pytest.raises(AstromlError, match="name the store's survey"):
+        native.like(foreign, "here")
+
+
+def test_files_have_as_many_pixels_as_coarser_cutouts_take():
+    native = load_survey("hsc")
+    assert native.pixels_for(64, None) == 64
+    side = native.pixels_for(64, SCALE)
+    assert side == 288
+    assert side * native.pixel_scale >= 64 * SCALE + native.pixel_scale
+    # Whole multiples are not rounded up by what floats add to them.
+    assert native.pixels_for(64, 3 * native.pixel_scale) == 194
+
+
 def test_flux_does_not_depend_on_the_pixels(survey):
     fine = load_survey("hsc", ["g", "r", "i"]).rescaled(SCALE / 2)
     columns = drawn(survey, 8, tidal_fraction=1, several=0)
@@ -390,6 +424,29 @@ def test_the_store_holds_the_truth_and_the_coarser_pixels(survey, tmp_path):
     assert planes["truth"][tidal].any()
     for name in (*CLASSES, "mu_feature", "feature_flux", "feature_area", "kind", "z", "mag_r"):
         assert name in made.objects
+
+
+def test_fits_files_and_their_truth(tmp_path):
+    decals = load_survey("decals").rescaled(0.786)
+    options = {"size": 40, "seed": 3, "device": "cpu"}
+    simulate.simulate_survey({"tidal": Sky(objects=10)}, decals, tmp_path, **options)
+    with fits.open(sorted((tmp_path / "images").iterdir())[0]) as hdus:
+        assert hdus[0].data.shape == (3, 40, 40)
+        assert hdus[0].header["CD2_2"] == pytest.approx(0.786 / 3600)
+    truth = pq.read_table(tmp_path / "truth.parquet")
+    for name in (
+        "feature_mu",
+        "feature_colour_r",
+        "residue_z",
+        "foreground_colour_g",
+        "mu_feature",
+    ):
+        assert name in truth.column_names
+    assert truth.schema.field("feature_radius").metadata == {b"unit": b"arcsec"}
+    with (tmp_path / "manifest.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert {row["is_tidal"] for row in rows} == {"0", "1"}
+    assert all((float(row["mu_feature"]) > 0) == (row["is_tidal"] == "1") for row in rows)
 
 
 def test_fresh_batches_are_what_a_store_holds(survey):

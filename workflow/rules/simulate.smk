@@ -25,6 +25,7 @@ rule simulate:
         options=lambda wildcards: skies(wildcards.set),
         bands=flag("bands", bands()),
         size=lambda wildcards: CONFIG.ingest.size[wildcards.set],
+        scale=lambda wildcards: flag("scale", CONFIG.ingest.scale.get(wildcards.set)),
         seed=CONFIG.seed,
         version=VERSIONS["simulate"],
     message:
@@ -36,6 +37,7 @@ rule simulate:
         " --to fits"
         " {params.bands}"
         " --size {params.size}"
+        " {params.scale}"
         " --seed {params.seed}"
         " --options {params.options:q}"
         " --out {params.out:q}"
@@ -62,6 +64,7 @@ rule simulate_sky:
         splits=lambda wildcards: options("splits"),
         bands=flag("bands", bands()),
         size=lambda wildcards: CONFIG.ingest.size[wildcards.set],
+        scale=lambda wildcards: flag("scale", CONFIG.ingest.scale.get(wildcards.set)),
         seed=CONFIG.seed,
         version=VERSIONS["simulate"],
     message:
@@ -73,6 +76,7 @@ rule simulate_sky:
         " --to store"
         " {params.bands}"
         " --size {params.size}"
+        " {params.scale}"
         " --seed {params.seed}"
         " --splits {params.splits:q}"
         " --options {params.options:q}"
