@@ -57,11 +57,13 @@ def share(mag: float, fraction: float) -> float:
     return mag - 2.5 * math.log10(max(fraction, 1e-6))
 
 
-def massive_elliptical(rng: np.random.Generator, dispersion: float, z: float) -> dict[str, float]:
+def massive_elliptical(
+    rng: np.random.Generator, dispersion: float, z: float, scatter: float = 0.3
+) -> dict[str, float]:
     """Draw a massive early-type galaxy, as lenses are.
 
     Luminosity follows the velocity dispersion to the fourth power (Faber & Jackson 1976), with
-    0.3 mag of scatter, i kept in 17.5 to 20.5; size follows luminosity to the power 0.6
+    some scatter, i kept in 17.5 to 20.5; size follows luminosity to the power 0.6
     (Shen et al. 2003, MNRAS 343, 978) with 25% of scatter, kept in 0.5 to 2.5 arcsec.
 
     Parameters
@@ -70,9 +72,11 @@ def massive_elliptical(rng: np.random.Generator, dispersion: float, z: float) ->
         km/s
     z : float
         Redshift.
+    scatter : float
+        Of the luminosity, mag.
     """
     luminosity = (dispersion / 220) ** 4
-    mag = red_sequence_mag(z) - 2.5 * math.log10(luminosity) + rng.normal(0, 0.3)
+    mag = red_sequence_mag(z) - 2.5 * math.log10(luminosity) + rng.normal(0, scatter)
     mag = float(np.clip(mag, 17.5, 20.5)) + rng.uniform(-0.05, 0.05)
     ratio = 10 ** (-0.4 * (mag - red_sequence_mag(z)))
     r_e = 4.5 * ratio**0.6 / angular_scale(z) * math.exp(rng.normal(0, 0.25))

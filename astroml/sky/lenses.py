@@ -33,16 +33,19 @@ def draw_theta_e(rng: np.random.Generator, limits: tuple[float, float], law: str
 
 
 def draw_lens(
-    rng: np.random.Generator, limits: tuple[float, float], law: str
+    rng: np.random.Generator, limits: tuple[float, float], law: str, scatter: float
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Draw a lens: its mass and redshifts, and the component that is its light."""
+    """Draw a lens: its mass and redshifts, and the component that is its light.
+
+    ``scatter``, mag, is that of the light at a given mass.
+    """
     theta_e, z_lens = (
         draw_theta_e(rng, limits, law),
         float(np.clip(rng.normal(0.45, 0.15), 0.15, 0.85)),
     )
     z_source = rng.uniform(max(0.8, z_lens + 0.4), 3.0)
     dispersion = float(velocity_dispersion(theta_e, z_lens, z_source))
-    core = galaxies.massive_elliptical(rng, dispersion, z_lens)
+    core = galaxies.massive_elliptical(rng, dispersion, z_lens, scatter)
     lens = draw_mass(rng, theta_e, core["q"], core["phi"])
     return lens | {"z_lens": z_lens, "z_source": z_source, "dispersion": dispersion}, core
 

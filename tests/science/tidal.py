@@ -20,7 +20,7 @@ PIXELS = ("--size", 128, "--scale", 0.75)
 TEST = {"objects": 5_000, "mu_law": "sky"}
 BRIGHT = {"objects": 6_000, "mu_law": "sky", "mu": [24.5, 26.6]}
 """The bright end of the same law: of a whole sky's features 4% are brighter than 26.5."""
-REMOVED = {"objects": 3_000, "mu_law": "sky", "strength": 0, "negatives": {"twin": 1}}
+REMOVED = {"objects": 3_000, "mu_law": "sky", "strength": 0, "negatives": {"twin": 1, "plain": 1}}
 """Galaxies without the light of their features, and their twins: all else is equal, so that their
 labels must be beyond finding."""
 VAL = {"objects": 3_000, "mu_law": "sky"}

@@ -106,6 +106,12 @@ class Sky(Strict):
     theta_e_law: str = Field(
         "flat", pattern="^(flat|sky)$", description="Flat (to train) or as on the sky (to test)."
     )
+    lens_mag_scatter: float = Field(
+        0.3,
+        ge=0,
+        description="Scatter of the lens galaxy's magnitude at its mass. Wide, and networks learn "
+        "arcs about galaxies that are faint for them, as where a group helps to bend the light.",
+    )
     negatives: dict[str, float] = Field(
         {
             "twin": 3.0,

@@ -250,7 +250,7 @@ def _kinds(sky: Sky, seed: int) -> tuple[np.ndarray, np.ndarray]:
 def _draw_object(sky, survey, wavelengths, seed: int, kind: str, key: int) -> dict:
     """Draw one object: its components, its lensing, its seeing and noise."""
     rng, own = generator(seed, LIGHT, key), generator(seed, OWN, key)
-    lens, core = draw_lens(rng, sky.theta_e, sky.theta_e_law)
+    lens, core = draw_lens(rng, sky.theta_e, sky.theta_e_law, sky.lens_mag_scatter)
     seeing = conditions(rng, survey)
     source = draw_source(rng, lens, survey, wavelengths, seeing["sigma"], seeing["psf_fwhm"])
     theta_e = lens["lens_theta_e"]
