@@ -178,6 +178,7 @@ def score_rows(
     objects = {name: values[which] for name, values in store.objects.items()}
     objects["flags"] = objects["flags"] | np.where(empty, FLAGS["no_data"], 0)
     facts = {"calibration": member.calibration, "options": member.options}
+    facts |= {"pixel_scale": store.header.pixel_scale, "size": store.header.size}
     rows = tasks.load(task).rows(output | facts, objects)
     where = rows_of(rows["object_id"], objects["object_id"])
     carried = ("ra", "dec", "flags", *quality_columns(objects, store.header.bands))

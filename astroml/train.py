@@ -238,6 +238,8 @@ class Loop:
         truth = {name: values[self.rows["val"]] for name, values in self.targets.items()}
         objects = {name: values[self.rows["val"]] for name, values in self.store.objects.items()}
         del output["no_data"]
+        header = self.store.header
+        output |= {"pixel_scale": header.pixel_scale, "size": header.size}
         output["options"] = self.settings
         calibration = self.task.calibrate(output, truth)
         rows = self.task.rows(output | {"calibration": calibration}, objects)
@@ -245,7 +247,7 @@ class Loop:
         return weights.describe(
             self.name,
             self.settings,
-            self.store.header,
+            header,
             normalisation=weights.normalisation_facts(self.normalisation),
             calibration=calibration,
             metrics={

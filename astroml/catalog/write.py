@@ -116,9 +116,19 @@ def gather(task: str, paths: list[Path]) -> tuple[pa.Table, tuple[Column, ...]]:
     table = pa.concat_tables([part if len(part) else schema.empty_table() for part in parts])
     if not getattr(tasks.load(task), "MANY_ROWS", False):
         _refuse_duplicates(table["object_id"], paths)
+    if hasattr(tasks.load(task), "unique"):
+        table = _merge(task, table)
     for name, ranked in ranks.items():
         table = table.append_column(name, pa.array(_rank(table, ranked), pa.int64()))
     return table.select([column.name for column in columns]).combine_chunks(), columns
+
+
+def _merge(task: str, table: pa.Table) -> pa.Table:
+    """Return the rows that stay where objects overlap on the sky, and say how many did not."""
+    rows = {name: as_numpy(table[name]) for name in table.column_names}
+    stays = tasks.load(task).unique(rows)
+    print(f"{task}: merged {(~stays).sum()} of {len(stays)} rows, seen in overlapping objects too")
+    return table.filter(pa.array(stays, pa.bool_()))
 
 
 def _rank(table: pa.Table, column: str) -> np.ndarray:

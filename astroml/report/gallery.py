@@ -125,7 +125,13 @@ def tiles(
     if hasattr(evidence.task, "MAPS"):
         files = [beside(path) for path in evidence.row_files(place)]
         masks = masks_of(files, ids, header.size)
-    bar = 5.0 if header.size * header.pixel_scale > 10 else 1.0
+    side, centres = header.size, None
+    if evidence.many:
+        # Of a tile, the half around what the row is about.
+        side = header.size // 2
+        centres = np.stack([rows[name][order] for name in "xy"], axis=1) / header.pixel_scale
+    wide = side * header.pixel_scale
+    bar = 30.0 if wide > 120 else 5.0 if wide > 10 else 1.0
     if size is not None:
         what = f"{what}, and the error"
     return [
@@ -139,12 +145,14 @@ def tiles(
             "trained": bool(rows["flags"][row] & FLAGS["trained"]) if "flags" in rows else False,
             "ra": f"{rows['ra'][row]:.5f}" if "ra" in rows else "",
             "dec": f"{rows['dec'][row]:+.5f}" if "dec" in rows else "",
-            "bar": f"{100 * bar / (header.size * header.pixel_scale):.2f}",
+            "bar": f"{100 * bar / wide:.2f}",
             "bar_text": f'{bar:g}"',
             "outlined": masks is not None,
             "bands": [header.bands[band] for band in mosaic.colour_bands(header.bands)],
         }
-        for one, row, uri in zip(ids.tolist(), order, mosaic.cutouts(store, ids, masks))
+        for one, row, uri in zip(
+            ids.tolist(), order, mosaic.cutouts(store, ids, masks, side, centres)
+        )
     ]
 
 

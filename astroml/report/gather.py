@@ -124,8 +124,13 @@ class Evidence:
 
     @property
     def binary(self) -> bool:
-        """Whether the first column is the probability of a yes."""
-        return self.column.endswith("_prob")
+        """Whether the first column is the probability of a yes, and each object has one."""
+        return self.column.endswith("_prob") and not self.many
+
+    @property
+    def many(self) -> bool:
+        """Whether an object may have several rows, each at its own place."""
+        return getattr(self.task, "MANY_ROWS", False)
 
     @property
     def members(self) -> int:
@@ -197,6 +202,9 @@ class Evidence:
         if "flags" in rows:
             usable = (rows["flags"] & FLAGS["no_data"]) == 0
             rows = {name: values[usable] for name, values in rows.items()}
+        if hasattr(self.task, "unique"):
+            stays = self.task.unique(rows)
+            rows = {name: values[stays] for name, values in rows.items()}
         return rows
 
     def injected(self) -> dict[str, np.ndarray] | None:
@@ -221,7 +229,7 @@ class Evidence:
         """Truth and rows of the labelled test split; None if there are none."""
         place = self.labelled
         store = self.run.store(place, self.task.SET) if place else None
-        if store is None or getattr(self.task, "MANY_ROWS", False):
+        if store is None:
             return None
         split = (self.metrics or {}).get("split", "test")
         all_rows = read_rows(self.row_files(place))

@@ -29,7 +29,13 @@ def colour_bands(bands: tuple[str, ...]) -> list[int]:
     return [last, last // 2 if last % 2 == 0 else (last + 1) // 2, 0]
 
 
-def cutouts(store: Store, object_ids: np.ndarray, masks: np.ndarray | None = None) -> list[str]:
+def cutouts(
+    store: Store,
+    object_ids: np.ndarray,
+    masks: np.ndarray | None = None,
+    side: int = 0,
+    centres: np.ndarray | None = None,
+) -> list[str]:
     """Return PNG data URIs of some objects, in the order given.
 
     Parameters
@@ -40,6 +46,10 @@ def cutouts(store: Store, object_ids: np.ndarray, masks: np.ndarray | None = Non
         Ids; each must be in the store.
     masks : (k, y, x) array of bool, optional
         What to draw a line around.
+    side : int
+        Side of the part that is drawn, px, where ``centres`` are given.
+    centres : (k, 2) array, optional
+        Its centre from the cutout's, px: along a row, and across the rows.
 
     Returns
     -------
@@ -56,7 +66,27 @@ def cutouts(store: Store, object_ids: np.ndarray, masks: np.ndarray | None = Non
     drawn = colour(image, np.nan_to_num(data["sigma"][:, bands]))
     if masks is not None:
         drawn[rim(masks)] = LINE
+    if centres is not None:
+        drawn = np.stack([part(*pair, side) for pair in zip(drawn, centres)])
     return [_png(one) for one in drawn]
+
+
+def part(rgb: np.ndarray, centre: np.ndarray, side: int) -> np.ndarray:
+    """Return the square of a picture (y, x, 3) around a place, black where there is no picture.
+
+    Parameters
+    ----------
+    rgb : (y, x, 3) array of uint8
+    centre : (2,) array
+        From the picture's centre, px: along a row, and across the rows.
+    side : int
+        Of the square, px.
+    """
+    corner = (np.array(rgb.shape[1::-1]) - side) / 2 + centre + 0.5
+    x, y = np.floor(corner).astype(int) + side
+    padded = np.pad(rgb, ((side, side), (side, side), (0, 0)))
+    x, y = np.clip([x, y], 0, np.array(padded.shape[1::-1]) - side)
+    return padded[y : y + side, x : x + side]
 
 
 def rim(masks: np.ndarray) -> np.ndarray:

@@ -11,6 +11,10 @@ A task is small functions (see ``lens`` for the model):
   of an ensemble's networks into one), ``RANKS`` and ``RANK_COLUMNS`` (columns of a whole catalog),
   ``TURNS`` (targets and outputs that turn with the image), ``OPTIONAL`` (targets that a labelled
   row may lack) and ``EXPLAINED`` (the output whose evidence is mapped)
+  A task whose objects have any number of rows, as a tile of the sky has clusters, says
+  ``MANY_ROWS = True``; its rows may have their own ``ra`` and ``dec``. Where objects overlap on the
+  sky, ``unique(rows)`` says which rows of a whole catalog stay, (n,) bool, so that nothing is
+  counted twice; the others are left out where the catalog is written.
 - ``net.py`` (torch): ``build``, ``objectives``
 - ``sky.py`` (torch): ``population``; ``stream`` where training can draw fresh objects, ``inject``
   where a signal can be added to real pixels

@@ -1,0 +1,91 @@
+"""p(z) of a cluster in equal bins: what is read off it, and how wide it must be."""
+
+from __future__ import annotations
+
+import numpy as np
+
+HALF = 0.34
+"""Probability on each side of the median, of the interval that an error spans."""
+
+COVERED = 2 * HALF
+
+TEMPERATURES = np.geomspace(0.1, 10, 161)
+"""Temperatures that are tried."""
+
+FEWEST = 20
+"""Clusters without which no width is fitted."""
+
+
+def bin_edges(z_range: tuple[float, float], bins: int) -> np.ndarray:
+    """Return the edges (bins + 1,) of equal bins."""
+    return np.linspace(*z_range, bins + 1)
+
+
+def as_mass(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
+    """Return the probability of each bin (n, bins): the softmax at a temperature, >1 widens it."""
+    logits = np.asarray(logits, float) / temperature
+    power = np.exp(logits - logits.max(-1, keepdims=True, initial=-np.inf))
+    return power / power.sum(-1, keepdims=True)
+
+
+def quantile(mass: np.ndarray, edges: np.ndarray, level: float) -> np.ndarray:
+    """Return the redshift (n,) at which each CDF reaches a level between 0 and 1.
+
+    A p(z) is constant within each bin, so that its CDF is linear there.
+    """
+    cdf = np.concatenate([np.zeros((len(mass), 1)), np.cumsum(mass, axis=1)], axis=1)
+    high = np.clip((cdf < level).sum(1), 1, len(edges) - 1)
+    row = np.arange(len(mass))
+    below, above = cdf[row, high - 1], cdf[row, high]
+    share = np.clip((level - below) / np.maximum(above - below, 1e-30), 0, 1)
+    return edges[high - 1] + share * (edges[high] - edges[high - 1])
+
+
+def describe(mass: np.ndarray, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the median (n,) and half the width of the central 68% (n,)."""
+    low, middle, high = (quantile(mass, edges, 0.5 + shift) for shift in (-HALF, 0, HALF))
+    return middle, (high - low) / 2
+
+
+def pit(density: np.ndarray, first: np.ndarray, step: np.ndarray, z: np.ndarray) -> np.ndarray:
+    """Return the CDF of each p(z) at a redshift, (n,).
+
+    Parameters
+    ----------
+    density : (n, bins) array
+        Per unit redshift, at the centres ``first + k step``.
+    first, step, z : (n,) array
+    """
+    mass = np.asarray(density, float) * step[:, None]
+    cdf = np.concatenate([np.zeros((len(mass), 1)), np.cumsum(mass, axis=1)], axis=1)
+    place = np.clip((z - first) / step + 0.5, 0, mass.shape[1])
+    low = np.minimum(place.astype(int), mass.shape[1] - 1)
+    row = np.arange(len(mass))
+    return cdf[row, low] + (place - low) * (cdf[row, low + 1] - cdf[row, low])
+
+
+def fit_temperature(logits: np.ndarray, z: np.ndarray, edges: np.ndarray) -> float:
+    """Return the temperature at which z lies within the error of 68% of the clusters.
+
+    Parameters
+    ----------
+    logits : (n, bins) array
+        Of the bins.
+    z : (n,) array
+        The truth.
+    edges : (bins + 1,) array
+    """
+    if len(z) < FEWEST:
+        return 1.0
+    shares = []
+    for temperature in TEMPERATURES:
+        middle, error = describe(as_mass(logits, temperature), edges)
+        shares.append(np.mean(np.abs(z - middle) <= error))
+    # The share rises with the temperature, but for the steps of a finite sample.
+    rising = np.maximum.accumulate(shares)
+    enough = np.flatnonzero(rising >= COVERED)
+    falling = np.flatnonzero(np.array(shares) <= COVERED)
+    if not len(enough):
+        return float(TEMPERATURES[-1])
+    last = falling[-1] if len(falling) else enough[0]
+    return float(np.sqrt(TEMPERATURES[enough[0]] * TEMPERATURES[max(last, enough[0])]))
