@@ -23,8 +23,8 @@ NUMBER = {EXPONENTIAL: 4, DE_VAUCOULEURS: 6}
 FEW = 5
 """Half side, px, of stamps of galaxies so small that the seeing hides what fewer Gaussians miss."""
 
-SEEING = 3
-"""Gaussians of the seeing."""
+SEEING, WINGS = 3, 5
+"""Gaussians of the seeing: on stamps up to ``FEW``, and on larger ones, where its wings show."""
 
 CUT = {EXPONENTIAL: 5.0, DE_VAUCOULEURS: 8.0}
 """Radius at which profiles end, in half-light radii; the light within is scaled to all of it."""
@@ -63,18 +63,24 @@ def galaxy_gaussians(profile: int, few: bool = False) -> tuple[np.ndarray, np.nd
 
 
 @cache
-def seeing_gaussians(beta: float) -> tuple[np.ndarray, np.ndarray]:
+def seeing_gaussians(beta: float, number: int = SEEING) -> tuple[np.ndarray, np.ndarray]:
     """Return weights (k,), whose sum is 1, and sigmas (k,), FWHM, of a Moffat law."""
     alpha = 1 / (2 * math.sqrt(2 ** (1 / beta) - 1))
 
     def law(radius):
         return 1 - (1 + (radius / alpha) ** 2) ** (1 - beta)
 
-    return _fit(law, np.geomspace(0.05, 6, 200), np.geomspace(0.35, 1.5, SEEING))
+    return _fit(law, np.geomspace(0.05, 4 * number - 6, 200), np.geomspace(0.3, number / 2, number))
+
+
+def _gaussians(profile: int, side: int, beta: float) -> tuple:
+    """Return the Gaussians of a profile and of the seeing for stamps of some half side."""
+    few = side <= FEW
+    return galaxy_gaussians(profile, few), seeing_gaussians(beta, SEEING if few else WINGS)
 
 
 def _fit(law, radius, start) -> tuple[np.ndarray, np.ndarray]:
-    """Fit Gaussians to a curve of growth: all of its light, least squares in the light within."""
+    """Fit Gaussians to a curve of growth by least squares."""
     wanted = law(radius)
 
     def unpack(numbers):
@@ -84,14 +90,16 @@ def _fit(law, radius, start) -> tuple[np.ndarray, np.ndarray]:
     def away(numbers):
         weights, sigmas = unpack(numbers)
         inside = -np.expm1(-0.5 * (radius[:, None] / sigmas) ** 2)
-        # Surface brightness counts besides: the change of the growth over that of the area.
-        return np.concatenate([inside @ weights - wanted, np.diff(inside @ weights - wanted) * 5])
+        off = inside @ weights - wanted
+        # The light within, the slope of its growth, and the wings, which few photons make visible.
+        wings = np.log((1e-4 + 1 - wanted - off) / (1e-4 + 1 - wanted))
+        return np.concatenate([off, 5 * np.diff(off), 0.01 * wings])
 
     first = np.concatenate([np.ones(len(start)), np.log(start)])
     return unpack(least_squares(away, first).x)
 
 
-def reach(parts: dict, sigma, fwhm: float, beta: float, scale: float) -> np.ndarray:
+def reach(parts: dict, sigma, fwhm, beta: float, scale: float) -> np.ndarray:
     """Return how far, px, from their centres galaxies are above ``VISIBLE`` or hold their light.
 
     Parameters
@@ -100,8 +108,8 @@ def reach(parts: dict, sigma, fwhm: float, beta: float, scale: float) -> np.ndar
         ``flux`` (k, band) nJy, ``profile``, ``r_e`` (arcsec).
     sigma : (k, band) array
         Noise of a pixel, nJy.
-    fwhm : float
-        Widest seeing, arcsec.
+    fwhm : (k,) array
+        Widest seeing of each one's tile, arcsec.
     beta, scale : float
         The Moffat law's exponent; pixel side, arcsec.
     """
@@ -147,7 +155,9 @@ def paint(canvas: torch.Tensor, parts: dict, seeing: dict, beta: float, scale: f
         for side in np.unique(half[parts["profile"] == profile]):
             near = (x > -side) & (x < size + side) & (y > -side) & (y < size + side)
             some = np.flatnonzero((parts["profile"] == profile) & (half == side) & near)
-            terms = len(galaxy_gaussians(profile, side <= FEW)[0]) * SEEING * canvas.shape[1]
+            terms = canvas.shape[1] * np.prod(
+                [len(one[0]) for one in _gaussians(profile, side, beta)]
+            )
             step = len(some)
             if canvas.device.type == "cpu":
                 step = ELEMENTS // (terms * (2 * side + 1) ** 2)
@@ -162,7 +172,7 @@ def _stamps(canvas, parts, profile, side, seeing, beta, scale, pad) -> None:
     """Add stamps of one size and profile to the canvas."""
     device, (_, bands, size, _) = canvas.device, canvas.shape
     middle = np.rint(np.stack([parts["x"], parts["y"]])).astype(int)  # (2, k)
-    terms = _exponents(parts, middle, galaxy_gaussians(profile, side <= FEW), seeing, beta, scale)
+    terms = _exponents(parts, middle, _gaussians(profile, side, beta), seeing, scale)
     steps = torch.arange(-side, side + 1, dtype=torch.float32, device=device)
     x, y = steps.repeat(len(steps)), steps.repeat_interleave(len(steps))
     shapes = torch.stack([x * x, x * y, y * y, x, y, torch.ones_like(x)])
@@ -179,13 +189,12 @@ def _stamps(canvas, parts, profile, side, seeing, beta, scale, pad) -> None:
     )
 
 
-def _exponents(parts, middle, gaussians, seeing, beta, scale) -> np.ndarray:
+def _exponents(parts, middle, gaussians, seeing, scale) -> np.ndarray:
     """Return the coefficients of x2, xy, y2, x, y, 1 in each Gaussian's logarithm: (m, 6).
 
     x and y are pixels from ``middle``; m runs over galaxies, bands and Gaussians.
     """
-    weights, sigmas = gaussians
-    psf_weights, psf_sigmas = seeing_gaussians(beta)
+    (weights, sigmas), (psf_weights, psf_sigmas) = gaussians
     owner = parts["owner"]
     own = _covariance(parts["r_e"] / scale, parts["q"], parts["phi"])  # (3, k)
     blur = _covariance(

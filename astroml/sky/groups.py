@@ -233,7 +233,7 @@ def _members(one: dict, names, wavelengths) -> dict[str, np.ndarray]:
         some = names == name
         if name:
             colour[some] = members.real_colours(
-                str(name), z[some], uniform[some, 4], colour[some], wavelengths
+                str(name), z[some], depth[some], uniform[some, 4], colour[some], wavelengths
             )
     young = surroundings.young_share(uniform[:, 4], normal[:, 1])
     colour[blue] = members.relative(young[blue], z[blue], wavelengths)

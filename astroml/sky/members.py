@@ -96,15 +96,21 @@ def red_sequence(z, depth, deviates, wavelengths) -> np.ndarray:
     wavelengths : (band,) array
         nm
     """
-    lag = np.log(REFERENCE / np.asarray(wavelengths, float)) / np.log(642 / 478)
-    mean = relative(np.ones(len(z)), z, wavelengths) + SLOPE * np.outer(depth, lag)
+    mean = relative(np.ones(len(z)), z, wavelengths) + _tilt(depth, wavelengths)
     return mean + SCATTER / np.sqrt(2) * deviates
+
+
+def _tilt(depth, wavelengths) -> np.ndarray:
+    """Return what the red sequence's slope adds to magnitudes, (n, band)."""
+    lag = np.log(REFERENCE / np.asarray(wavelengths, float)) / np.log(642 / 478)
+    return SLOPE * np.outer(depth, lag)
 
 
 def m_star(z, wavelength: float) -> np.ndarray:
     """Return m* of red galaxies in a band, AB mag; see ``colours.red_sequence_mag``."""
-    z = np.asarray(z, float)
-    return red_sequence_mag(z) + relative(np.ones(len(z)), z, (wavelength,))[:, 0]
+    flat = np.ravel(np.asarray(z, float))
+    colour = relative(np.ones(len(flat)), flat, (wavelength,))[:, 0]
+    return (red_sequence_mag(flat) + colour).reshape(np.shape(z))
 
 
 def stars(place, wavelengths) -> np.ndarray:
@@ -143,17 +149,17 @@ def real_members(name: str, wavelengths: tuple[float, ...]) -> tuple[np.ndarray,
     """Read real red-sequence galaxies: how far their colours are from the template's.
 
     The table holds ``Z``, and SDSS ``MAG`` and ``MAG_ERR`` in u, g, r, i, z (asinh magnitudes,
-    which are AB magnitudes where the errors are small, as here). The difference from the template
-    at the galaxy's own redshift is smooth in wavelength, unlike the spectrum: it is interpolated
-    to the survey's bands, linearly in wavelength, and flat beyond the last band that is used. u is
-    not used, as few of these galaxies are detected there.
+    which are AB magnitudes where the errors are small, as here). The difference from the red
+    sequence at the galaxy's own redshift and magnitude is smooth in wavelength, unlike the
+    spectrum: it is interpolated to the survey's bands, linearly in wavelength, and flat beyond the
+    last band that is used. u is not used, as few of these galaxies are detected there.
 
     Returns
     -------
     z : (m,) array
         In order.
     offset : (m, band) array
-        Magnitude minus that in i, minus the template's.
+        Magnitude minus that in i, minus that of the middle of the red sequence.
     """
     path = real_table(name)
     with fits.open(path) as hdus:
@@ -170,7 +176,9 @@ def real_members(name: str, wavelengths: tuple[float, ...]) -> tuple[np.ndarray,
             f"expected at least {NEAR}; name a larger table"
         )
     z, mag = z[good], mag[good, 1:]
-    away = mag - mag[:, 2:3] - relative(np.ones(len(z)), z, SDSS[1:])
+    depth = mag[:, 2] - m_star(z, REFERENCE)
+    middle = red_sequence(z, depth, np.zeros(mag.shape), SDSS[1:])
+    away = mag - mag[:, 2:3] - middle
     offset = np.stack([_between(one, away) for one in wavelengths], 1)
     offset -= _between(REFERENCE, away)[:, None]
     order = np.argsort(z, kind="stable")
@@ -184,19 +192,19 @@ def _between(wavelength: float, values: np.ndarray) -> np.ndarray:
     return values[:, low] * (1 - place + low) + values[:, low + 1] * (place - low)
 
 
-def real_colours(name: str, z, uniform, template, wavelengths) -> np.ndarray:
+def real_colours(name: str, z, depth, uniform, template, wavelengths) -> np.ndarray:
     """Return magnitudes minus that in i, (n, band), of members that have real galaxies' colours.
 
     Each gets the colours of one of the ``NEAR`` real galaxies nearest in redshift, moved to its
-    own redshift by the template; a member outside the table's redshifts keeps the template's, as
-    no real galaxy tells what it looks like.
+    own redshift and magnitude by the template and its slope; a member outside the table's
+    redshifts keeps the template's, as no real galaxy tells what it looks like.
 
     Parameters
     ----------
     name : str
         The table; see ``real_members``.
-    z, uniform : (n,) array
-        Redshift; uniform deviates.
+    z, depth, uniform : (n,) array
+        Redshift; i magnitude minus m*; uniform deviates.
     template : (n, band) array
         What ``red_sequence`` returned.
     wavelengths : (band,) array
@@ -207,5 +215,5 @@ def real_colours(name: str, z, uniform, template, wavelengths) -> np.ndarray:
     near = np.searchsorted(real_z, z) - NEAR // 2 + (uniform * NEAR).astype(int)
     near = np.clip(near, 0, len(real_z) - 1)
     known = (z >= real_z[0]) & (z <= real_z[-1])
-    real = relative(np.ones(len(z)), z, wavelengths) + offset[near]
+    real = red_sequence(z, depth, np.zeros(template.shape), wavelengths) + offset[near]
     return np.where(known[:, None], real, template)

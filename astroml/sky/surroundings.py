@@ -30,7 +30,7 @@ MEDIAN_Z = np.array([0.02, 0.06, 0.09, 0.13, 0.19, 0.26, 0.36, 0.47, 0.61, 0.76,
 
 # Stars brighter than an r magnitude, per deg2: round numbers for 50 deg from the Galactic plane.
 STAR_MAG = np.array([8.0, 10, 12, 14, 16, 18, 20, 22, 24.5])
-STAR_NUMBER = np.array([7.0, 27, 108, 400, 760, 1400, 2600, 4700, 8500])
+STAR_NUMBER = np.array([4.0, 15, 65, 250, 600, 1250, 2400, 4400, 8000])
 
 
 def young_share(uniform, normal) -> np.ndarray:

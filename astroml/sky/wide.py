@@ -46,7 +46,7 @@ def draw_light(columns: dict, survey: Survey, size: int, rows, device="cpu", see
     parts = groups.draw(columns, rows, survey, seed)
     seeing = {name: columns[name][rows] for name in ("psf_fwhm", "psf_q", "psf_phi")}
     sigma = np.asarray(columns["sigma"])[rows][parts["owner"]]
-    widest = float(np.max(seeing["psf_fwhm"], initial=0.1))
+    widest = seeing["psf_fwhm"].max(1)[parts["owner"]]
     parts["reach"] = fields.reach(parts, sigma, widest, survey.psf.beta, scale)
     light = torch.zeros(len(rows), len(survey.bands), size, size, device=device)
     mask = torch.zeros(light.shape, dtype=torch.uint8, device=device)

@@ -153,9 +153,7 @@ def _tile(rng: np.random.Generator, kind: str, sky: Sky) -> dict:
         for at, (x, y, z, richness) in enumerate(ones, PLACES[name][0]):
             for column, value in zip(("x", "y", "z", "richness"), (x, y, z, richness)):
                 system[column][at] = value
-            typical = 1.75 + 0.5 * math.log10(richness / 40)
-            least = 1.0 if richness >= MIN_RICHNESS else 0.3
-            system["bcg"][at] = np.clip(typical + 0.3 * rng.normal(), least, 2.5)
+            system["bcg"][at] = _brightest(rng, richness)
     disc = bright.draw_disc(rng, middle)
     disc["mag"] = disc["mag"] if "disc" in (kind, extra) else bright.ABSENT
     starry, crowd = "stars" in (kind, extra), rng.random() < 0.4
@@ -168,6 +166,13 @@ def _tile(rng: np.random.Generator, kind: str, sky: Sky) -> dict:
         **{f"disc_{name}": value for name, value in disc.items()},
         **{f"bright_{name}": value for name, value in star.items()},
     }
+
+
+def _brightest(rng, richness: int) -> float:
+    """Draw by how many magnitudes the brightest member is above m*: more in rich clusters."""
+    if richness < MIN_RICHNESS:
+        return float(np.clip(0.3 + math.log10(richness / 2) + 0.3 * rng.normal(), 0, 2))
+    return float(np.clip(1.75 + 0.5 * math.log10(richness / 40) + 0.3 * rng.normal(), 1, 2.5))
 
 
 def _clusters(rng, sky: Sky, middle: float) -> list[tuple]:
