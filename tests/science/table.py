@@ -7,6 +7,7 @@ HERE = Path(__file__).parent
 COLUMNS = {
     "photoz": {"": "real photometry, rendered", "sim_": "simulated sky"},
     "lens": {"": "value"},
+    "cluster": {"": "value"},
 }
 """Task -> prefix of the record's keys -> heading."""
 
@@ -29,4 +30,5 @@ def markdown(task: str) -> str:
 
 if __name__ == "__main__":
     for task in COLUMNS:
-        print(markdown(task) + "\n")
+        if (HERE / f"{task}.json").is_file():
+            print(markdown(task) + "\n")
