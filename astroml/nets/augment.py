@@ -68,6 +68,8 @@ def view_plane(plane: Tensor, coin: Tensor, move: Tensor) -> Tensor:
     coin, move
         See ``view``.
     """
+    if not bool(move.any()):
+        return _turned(plane, coin)
     y, x = (
         _matrix(plane.shape[-1], coin[:, axis], move[:, axis], _nearest)[:, 0] for axis in (0, 1)
     )
@@ -120,6 +122,12 @@ def turn_image(image: Tensor, coin: tuple[bool, bool, bool]) -> Tensor:
     return image.mT if coin[2] else image
 
 
+def _turned(image: Tensor, coin: Tensor) -> Tensor:
+    """Turn each image (n, ..., y, x) by its own coins (n, 3); much faster than with a shift."""
+    turned = [turn_image(one, tuple(flip)) for one, flip in zip(image, coin.tolist())]
+    return torch.stack(turned) if turned else image
+
+
 def undo(coin: tuple[bool, bool, bool]) -> tuple[bool, bool, bool]:
     """Return the turn that brings a turned image back."""
     mirror_y, mirror_x, swap = coin
@@ -142,6 +150,8 @@ def view(flux: Tensor, valid: Tensor, coin: Tensor, move: Tensor) -> tuple[Tenso
     move : (n, 2) tensor
         Shift along y and x before that, px; at most ``REACH``.
     """
+    if not bool(move.any()):
+        return _turned(flux, coin), _turned(valid, coin)
     swap = coin[:, 2, None, None, None]
 
     def apply(image: Tensor, kernel: Callable[[Tensor], Tensor]) -> Tensor:
