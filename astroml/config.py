@@ -98,12 +98,13 @@ class Ingest(Strict):
     chunks: int = Field(4, ge=1, description="Parts the manifest is cut into, one job each.")
     bands: list[str] | None = Field(None, description="Bands to keep, in order. Empty: all.")
     size: dict[str, int] = Field(
-        {"galaxy": 64, "halo": 256}, description="Cutout side of each set, px."
+        {"galaxy": 64, "halo": 256, "field": 320}, description="Cutout side of each set, px."
     )
     scale: dict[str, float | None] = Field(
-        {},
+        {"field": 1.048},
         description="Pixel side of a set, arcsec, to resample to, north up and the object exactly "
-        "central. Empty: the survey's own pixels, none resampled that need not be.",
+        "central. A set that is not named keeps the survey's own pixels, none resampled that need "
+        "not be.",
     )
     background: Literal["none", "median", "mesh"] = Field(
         "none",

@@ -70,7 +70,7 @@ def infer(
     id_type = store.objects["object_id"].dtype
     schema = schema_of(columns, id_type, quality, members[0].options)
     schema = schema.with_metadata({"astroml": json.dumps(facts, sort_keys=True)})
-    began, count = time.monotonic(), 0
+    began, count, lacking = time.monotonic(), 0, 0
     with (
         Progress("infer", len(store) * len(members)) as progress,
         replacing(out) as part,
@@ -86,8 +86,11 @@ def infer(
             # A row group per shard: the batch size must not show in the file.
             writer.write_table(as_table(rows, schema))
             count += len(rows["object_id"])
+            lacking += int(np.count_nonzero(rows["flags"] & FLAGS["missing_band"]))
     spent = time.monotonic() - began
     print(f"wrote {out}: {count} rows, {len(store) / spent:.0f} objects/s")
+    if lacking:
+        print(f"{lacking} of {count} rows lack a band: flag missing_band, columns masked_<band>")
 
 
 def drawing(task: str, out: Path, store: Store, facts: dict):

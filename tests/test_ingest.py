@@ -256,8 +256,8 @@ def test_file_names_that_are_not_ascii(tmp_path):
 
 def test_faults_of_the_whole_run(tmp_path):
     manifest, _ = cubes(tmp_path, n=1)
-    with pytest.raises(AstromlError, match="no size for cutout set 'field'; 'size' has galaxy"):
-        run(manifest, tmp_path / "0.h5", cutouts="field")
+    with pytest.raises(AstromlError, match="no size for cutout set 'moon'; 'size' has galaxy"):
+        run(manifest, tmp_path / "0.h5", cutouts="moon")
     with pytest.raises(AstromlError, match="no such folder"):
         run(manifest, tmp_path / "0.h5", root=tmp_path / "none")
     with pytest.raises(AstromlError, match="no column 'nme'"):

@@ -112,7 +112,53 @@ def tidal(n, bands, seed, size=SIZE):
     return block
 
 
-SKIES = {"lens": lens, "photoz": photoz, "tidal": tidal}
+def cluster(n, bands, seed, size=SIZE):
+    """Blue galaxies in noise, or red ones around a centre, the redder the farther they are."""
+    block = blank(n, bands, seed, size)
+    rng = np.random.default_rng([seed, 4])
+    slots = {f"cluster_{name}_{k}": np.full(n, np.nan) for name in WANTED for k in range(6)}
+    there = rng.permutation(np.arange(n) // 4 % 2)
+    truth = np.zeros((n, size, size), np.uint8)
+    at = np.arange(size)
+    for i in range(n):
+        z, richness = rng.uniform(0.15, 0.55), int(rng.uniform(12, 40))
+        number = richness if there[i] else 6
+        centre = rng.integers(size // 4, 3 * size // 4, 2)
+        places = centre + rng.normal(0, size / 10, (number, 2))
+        if there[i]:
+            places[0], truth[i, centre[0], centre[1]] = centre, 1
+        else:
+            places = rng.uniform(0, size, (number, 2))
+        flux = np.sort(rng.uniform(100, 400, number))[::-1]
+        # From band to band a cluster's galaxies are redder by so many magnitudes.
+        step = 0.5 + 2.5 * z if there[i] else 0.2
+        for band in range(len(bands)):
+            dim = 10 ** (-0.4 * step * (len(bands) - 1 - band))
+            along = np.exp(-0.5 * ((at - places[..., None]) / 0.9) ** 2) / (0.9 * 2.507)
+            block["image"][i, band] += np.einsum("k,ky,kx->yx", flux * dim, *along.swapaxes(0, 1))
+        if there[i]:
+            north, east = (centre - (size - 1) / 2) * (1, -1) * SCALES["cluster"] / 3600
+            dec = block["objects"]["dec"][i] + north
+            ra = block["objects"]["ra"][i] + east / np.cos(np.radians(dec))
+            for name, value in zip(WANTED, (ra % 360, dec, z, richness)):
+                slots[f"cluster_{name}_0"][i] = value
+    block["truth"] = truth
+    places_ = {name: v for name, v in slots.items() if name.split("_")[1] in ("ra", "dec")}
+    block["objects"] |= {name: values.astype(np.float32) for name, values in slots.items()}
+    block["objects"] |= places_ | {
+        "clusters": there.astype(np.int64),
+        "kind": np.where(there == 1, "cluster", "blank"),
+    }
+    return block
+
+
+WANTED = ("ra", "dec", "z", "richness")
+"""What a store has of each cluster of a tile."""
+
+SCALES = {"cluster": 4.192}
+"""Pixel side of the toy skies that need another than ``SCALE``, arcsec."""
+
+SKIES = {"lens": lens, "photoz": photoz, "tidal": tidal, "cluster": cluster}
 """Task name -> toy sky: (rows, bands, seed, size) -> block of a store."""
 
 
@@ -123,7 +169,7 @@ def toy_store(path, task="lens", n=160, bands=("g", "r", "z"), seed=1, size=SIZE
         if change:
             change(block)
     cutouts = tasks.load(task).SET
-    write_shard(path, Header(cutouts, tuple(bands), size, SCALE, "toy"), blocks)
+    write_shard(path, Header(cutouts, tuple(bands), size, SCALES.get(task, SCALE), "toy"), blocks)
     return path
 
 
@@ -141,6 +187,11 @@ FLOORS = {
         },
         "metric": "sigma_mad",
         "most": 0.04,
+    },
+    "cluster": {
+        "options": {"width": 8, "train": {"epochs": 14, "batch_size": 16, "ema": 0.9}},
+        "metric": "sigma_z",
+        "most": 0.05,
     },
     "tidal": {
         "options": {"width": 8, "train": {"epochs": 8, "batch_size": 16, "ema": 0.9}},

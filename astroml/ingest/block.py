@@ -71,11 +71,14 @@ class Part:
         The manifest's rows that it holds.
     rejects : list of (int, RejectedRow)
         With the manifest's row.
+    missing : dict
+        band -> how many objects of the block lack it.
     """
 
     block: dict | None
     rows: np.ndarray
     rejects: list[tuple[int, RejectedRow]]
+    missing: dict[str, int]
 
 
 @dataclass
@@ -173,7 +176,18 @@ def _part(job: Job, name: str, stack: Stack, lost: dict[int, Reject], clock: Clo
         for row, why in sorted(lost.items())
     ]
     stored = [row for row in rows.tolist() if row not in lost]
-    return Part(block, job.numbers[stored], rejects)
+    return Part(block, job.numbers[stored], rejects, _missing(job, block))
+
+
+def _missing(job: Job, block: dict | None) -> dict[str, int]:
+    """Return how many objects of a block lack a band, by band, those bands that any lacks."""
+    if block is None:
+        return {}
+    lost = {
+        band: int((block["objects"][f"masked_{band}"] > job.settings.max_masked).sum())
+        for band in job.survey.bands
+    }
+    return {band: count for band, count in lost.items() if count}
 
 
 def _read(files: Files, job: Job, row: dict, used: dict[str, set[str]]) -> dict[str, list[Pixels]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
@@ -101,6 +102,7 @@ def ingest(
     print(f"time and memory per step: {clock}")
     for sink in sinks.values():
         _say(sink.out, progress, sink.stored, sink.lost)
+        _say_missing(sink.out, sink.missing, sink.stored)
     return sum(sink.stored for sink in sinks.values())
 
 
@@ -120,6 +122,13 @@ def _say(out: str | Path, progress: Progress, stored: int, lost: int) -> None:
     """Print the closing line."""
     speed = f"{progress.rate:.0f} objects/s, peak memory {peak_memory():.0f} MB"
     print(f"{out}: {progress.done} objects in = {stored} stored + {lost} rejected, {speed}")
+
+
+def _say_missing(out: str | Path, missing: Counter, stored: int) -> None:
+    """Print which bands are missing, of how many objects; nothing if none is."""
+    if missing:
+        said = ", ".join(f"{band} of {count}" for band, count in missing.items())
+        print(f"{out}: bands missing or masked beyond the limit, of {stored} objects: {said}")
 
 
 def _folder(root: str | Path | None, manifest: Path) -> Path:
@@ -142,7 +151,7 @@ class _Sink:
         self._rough = None if in_order else self.out.with_name(self.out.name + ".unsorted")
         self._rows: list[np.ndarray] = []
         self._lost: list[tuple[int, RejectedRow]] = []
-        self.stored = 0
+        self.stored, self.missing = 0, Counter()
 
     @property
     def lost(self) -> int:
@@ -169,6 +178,7 @@ class _Sink:
         if part.block:
             self.stored += self._append(part.block)
             self._rows.append(part.rows)
+            self.missing.update(part.missing)
 
     def _write_rejects(self) -> None:
         write_rejects(self.rejects, [row for _, row in sorted(self._lost, key=lambda one: one[0])])
