@@ -253,8 +253,9 @@ BLEND = 1.0
 MODEL = 0.04
 """Scatter of the flux of a source much wider than the seeing: no model fits it."""
 
-STAR_LIKE = 3.0
-"""Measured extent beyond that of the seeing, in units of its error, below which it is a star's."""
+STAR_LIKE, RESOLVES = 2.0, 0.03
+"""What is taken for a star: its squared extent beyond that of the seeing is below so many of its
+errors, and the error below so many arcsec2; what is too faint to tell is taken for a galaxy."""
 
 
 def catalog(columns: dict, row: int, survey: Survey, seed: int) -> dict[str, np.ndarray]:
@@ -274,8 +275,9 @@ def catalog(columns: dict, row: int, survey: Survey, seed: int) -> dict[str, np.
     -------
     dict of (k,) arrays
         ``x``, ``y`` (arcsec), ``flux`` and ``flux_err`` (k, band) nJy, dust of the Milky Way
-        corrected, ``is_star`` (by its measured extent); and the truth about each, which a method
-        must not look at: ``system``, ``red``, ``counted``, ``z``, ``true_star``, ``true_flux``.
+        corrected, ``is_star`` (by its measured extent, if that is known well enough); and the
+        truth about each, which a method must not look at: ``system``, ``red``, ``counted``, ``z``,
+        ``true_star``, ``true_flux``.
     """
     one = draw(columns, [row], survey, seed)
     rng = stream(seed, PHOTOMETRY, int(columns["key"][row]))
@@ -287,8 +289,8 @@ def catalog(columns: dict, row: int, survey: Survey, seed: int) -> dict[str, np.
     flux = one["flux"] * (1 + shared) + flux_err * normal[:, :-2]
     best = (flux / flux_err).max(1)
     # The extent of a source is known to the seeing's width over its signal-to-noise.
-    seen = extent**2 + (fwhm.mean() ** 2 / np.maximum(best, 1)) * normal[:, -1]
-    star = seen < STAR_LIKE * fwhm.mean() ** 2 / np.maximum(best, 1) / 2
+    blur = fwhm.mean() ** 2 / np.maximum(best, 1)
+    star = (extent**2 + blur * normal[:, -1] < STAR_LIKE * blur) & (blur < RESOLVES)
     kept = (best > DETECTED) & ~_hidden(one, columns, row, fwhm.mean())
     wavelengths = [band.wavelength for band in survey.bands.values()]
     clear = 10 ** (0.4 * galactic_extinction(columns["ebv"][row], wavelengths))
