@@ -267,6 +267,7 @@ def test_the_same_sky_in_a_larger_tile_gives_the_same_peaks():
             torch.nn.init.normal_(parameter, 0, math.sqrt(1.4 / parameter[0].numel()))
     torch.nn.init.normal_(net.heat.weight, 0, 1.0)
     whole = sky(1, 1056, seed=5)
+    whole["image"][..., 1000:1050, 1000:1050] += 1e4  # far away, and not in the smaller tile
     batch = ready(whole)
     cut = {
         name: one[..., 64:992, 32:960] if name in ("image", "valid", "truth") else one
