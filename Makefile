@@ -5,7 +5,7 @@ BIN := .venv/bin
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 SNAKEMAKE := $(RUN) snakemake --profile workflow/profiles/local
 
-.PHONY: demo test lint bench science real picture references clean help
+.PHONY: demo test fast lint bench science real picture references clean help
 .DEFAULT_GOAL := help
 
 help:  ## Show what can be made.
@@ -16,7 +16,10 @@ demo: .venv/.run  ## Install, then run the whole workflow on a simulated survey.
 	@$(RUN) astroml summary results/demo catalogs/demo
 
 test: .venv/.test  ## Run the whole test suite.
-	$(RUN) pytest
+	$(RUN) pytest -n auto --dist loadfile
+
+fast: .venv/.test  ## Run all tests but the slow ones: under two minutes on two cores.
+	$(RUN) pytest -n auto --dist loadfile -m "not slow"
 
 lint: .venv/.test .venv/.lint  ## Check style, formats and the workflow.
 	$(RUN) ruff check .

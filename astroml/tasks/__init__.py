@@ -14,7 +14,8 @@ A task is small functions (see ``lens`` for the model):
   A task whose objects have any number of rows, as a tile of the sky has clusters, says
   ``MANY_ROWS = True``; its rows may have their own ``ra`` and ``dec``. Where objects overlap on the
   sky, ``unique(rows)`` says which rows of a whole catalog stay, (n,) bool, so that nothing is
-  counted twice; the others are left out where the catalog is written.
+  counted twice; the others are left out where the catalog is written. ``ANY_SIZE = True``: its
+  weights score cutouts of other sides than they were trained on.
 - ``net.py`` (torch): ``build``, ``objectives``
 - ``sky.py`` (torch): ``population``; ``stream`` where training can draw fresh objects, ``inject``
   where a signal can be added to real pixels

@@ -30,7 +30,16 @@ VAL = STEEP | {"objects": 1_200}
 BLANK = {"objects": 300, "cluster_fraction": 0}
 KNOWN = STEEP | {"objects": 400}
 """Tiles that the matched filter learns background and richness from."""
-OPTIONS = {"train": {"fresh": 3_000, "fresh_only": True, "epochs": 14, "patience": 14}}
+OPTIONS = {
+    "train": {
+        "fresh": 2_500,
+        "fresh_only": True,
+        "epochs": 12,
+        "patience": 12,
+        "batch_size": 8,
+        "shift": 0,
+    }
+}
 """At most 30 minutes on two cores."""
 KEYS = (
     "completeness",

@@ -7,6 +7,7 @@ HERE = Path(__file__).parent
 COLUMNS = {
     "photoz": {"": "real photometry, rendered", "sim_": "simulated sky"},
     "lens": {"": "value"},
+    "tidal": {"": "value"},
     "cluster": {"": "value"},
 }
 """Task -> prefix of the record's keys -> heading."""

@@ -40,10 +40,23 @@ BRIGHT_KEYS = (
     "completeness_tail",
     "completeness_diffuse",
     "dice",
+    "dice_stream",
+    "dice_shell",
+    "dice_tail",
+    "dice_diffuse",
     "iou",
     "flux_bias",
     "flux_scatter",
 )
+OTHERS = {
+    "decals": ("--survey", "decals", "--bands", "g,r,z"),
+    "sdss": ("--survey", "sdss", "--bands", "g,r,i"),
+}
+"""Shallower surveys, to see where the recall falls: each with its own network, trained less."""
+OTHER_TEST = {"objects": 3_000}
+"""Flat in surface brightness: as many features in each bin."""
+OTHER_VAL = {"objects": 1_500}
+OTHER_OPTIONS = {"train": {"fresh": 3_000, "fresh_only": True, "epochs": 8, "patience": 8}}
 BATCH = 250
 
 
@@ -57,14 +70,23 @@ class Evaluation:
         """Run a command that writes ``out``; return the seconds it took."""
         return step(out, inputs, list(words), lambda: self.astroml(*words, "--out", out))
 
-    def sky(self, name: str, options: dict, seed: int, splits="{}") -> Path:
+    def sky(self, name: str, options: dict, seed: int, splits="{}", survey=HSC) -> Path:
         """Simulate a store."""
         out = self.folder / f"{name}.h5"
         self.run(
-            out, [], "simulate", "--task", "tidal", "--to", "store", *HSC, *PIXELS,
+            out, [], "simulate", "--task", "tidal", "--to", "store", *survey, *PIXELS,
             "--seed", seed, "--splits", splits, "--options", json.dumps(options),
         )  # fmt: skip
         return out
+
+    def train(self, name: str, val: Path, options: dict, survey=HSC) -> tuple[Path, float]:
+        """Train on fresh skies; return the weights and the seconds."""
+        out = self.folder / f"{name}.safetensors"
+        seconds = self.run(
+            out, [val], "train", "--task", "tidal", "--store", val, *survey[:2],
+            "--work", self.folder / f"{name}.work", "--options", json.dumps(options),
+        )  # fmt: skip
+        return out, seconds
 
     def measure(self, data: Path, weights: Path) -> Path:
         """Score all rows of a store; return the metrics."""
@@ -122,11 +144,7 @@ def evaluate(folder: Path, astroml) -> dict:
     bright = run.sky("bright", BRIGHT, SEED + 120)
     removed = run.sky("removed", REMOVED, SEED + 150)
     val = run.sky("val", VAL, SEED + 200, "{val: 0.9, test: 0}")
-    weights = folder / "tidal.safetensors"
-    seconds = run.run(
-        weights, [val], "train", "--task", "tidal", "--store", val, *HSC[:2],
-        "--work", folder / "tidal.work", "--options", json.dumps(OPTIONS),
-    )  # fmt: skip
+    weights, seconds = run.train("tidal", val, OPTIONS)
     found = {
         run.measure(test, weights): {name: name for name in KEYS},
         run.measure(bright, weights): {name: name for name in BRIGHT_KEYS},
@@ -141,6 +159,15 @@ def evaluate(folder: Path, astroml) -> dict:
         key = f"{name}_baseline"
         values[key], errors[key] = baseline(model, data, limit)
     faint, bright_end, _ = found
-    curve = dict(sorted((recall(faint) | recall(bright_end)).items()))
-    record = {"seed": SEED, **values, "recall": curve, "train_time_s": round(seconds)}
+    curves = {"hsc": dict(sorted((recall(faint) | recall(bright_end)).items()))}
+    curves |= {name: shallower(run, name, survey) for name, survey in OTHERS.items()}
+    record = {"seed": SEED, **values, "recall": curves, "train_time_s": round(seconds)}
     return record | {"errors": errors}
+
+
+def shallower(run: Evaluation, name: str, survey: tuple) -> dict[str, float]:
+    """Return the share found in each bin of surface brightness by another survey."""
+    test = run.sky(f"{name}_test", OTHER_TEST, SEED + 400, survey=survey)
+    val = run.sky(f"{name}_val", OTHER_VAL, SEED + 500, "{val: 0.9, test: 0}", survey)
+    weights, _ = run.train(name, val, OTHER_OPTIONS, survey)
+    return recall(run.measure(test, weights))

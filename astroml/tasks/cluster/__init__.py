@@ -21,6 +21,7 @@ from astroml.tasks.cluster.merge import combine, unique
 from astroml.tasks.cluster.metrics import AXES, CAVEAT, ERROR, LABEL, METRICS, error, score
 
 __all__ = [
+    "ANY_SIZE",
     "AXES",
     "CAVEAT",
     "COLUMNS",
@@ -52,6 +53,9 @@ SET = "field"
 
 MANY_ROWS = True
 """A tile has as many rows as there are candidates in it, at least one."""
+
+ANY_SIZE = True
+"""Weights score tiles of other sides than they were trained on."""
 
 OPTIONAL = ("cluster_z", "cluster_richness", "cluster_x", "cluster_y")
 """Targets that a labelled row may lack."""

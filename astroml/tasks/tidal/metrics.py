@@ -107,6 +107,10 @@ METRICS = {
         "Twice the pixels that mask and truth share over the sum of both; mean over features "
         f"brighter than {SHARP} mag/arcsec2 in r, found or not.",
     ),
+    **{
+        f"dice_{name}": (f"Dice coefficient of the mask: {name}", "The same of this class.")
+        for name in CLASSES
+    },
     "iou": ("Overlap of the mask", "Pixels that mask and truth share over those that either has."),
     "flux_bias": (
         "Flux of the feature: bias",
@@ -186,6 +190,10 @@ def _measures(truth: dict, rows: dict, yes: np.ndarray) -> list[Callable]:
     for name in ("dice", "iou"):
         if name in rows and (known := sharp & np.isfinite(rows[name])).any():
             measures.append(_mean(name, np.asarray(rows[name], float), known))
+    for kind in [kind for kind in CLASSES if kind in truth and "dice" in rows]:
+        known = sharp & np.isfinite(rows["dice"]) & (np.asarray(truth[kind]) == 1)
+        if known.any():
+            measures.append(_mean(f"dice_{kind}", np.asarray(rows["dice"], float), known))
     if "feature_flux" in truth and "feature_flux" in rows:
         known = bright & (np.asarray(truth["feature_flux"]) > 0)
         if known.any():
