@@ -20,7 +20,9 @@ from pydantic import (
     ConfigDict,
     Field,
     ValidationError,
+    ValidationInfo,
     create_model,
+    field_validator,
     model_validator,
 )
 
@@ -98,7 +100,8 @@ class Ingest(Strict):
     chunks: int = Field(4, ge=1, description="Parts the manifest is cut into, one job each.")
     bands: list[str] | None = Field(None, description="Bands to keep, in order. Empty: all.")
     size: dict[str, int] = Field(
-        {"galaxy": 64, "halo": 256, "field": 320}, description="Cutout side of each set, px."
+        {"galaxy": 64, "halo": 256, "field": 320},
+        description="Cutout side of each set, px. Sets that are not named keep their defaults.",
     )
     scale: dict[str, float | None] = Field(
         {"field": 1.048},
@@ -126,6 +129,13 @@ class Ingest(Strict):
         "reject", description="What becomes of an object without one of the bands."
     )
     block: int = Field(256, ge=1, description="Objects per Dask task and per write.")
+
+    @field_validator("size", "scale", mode="before")
+    @classmethod
+    def _others_as_usual(cls, given: Any, info: ValidationInfo) -> Any:
+        """Sets that are not named keep their defaults."""
+        usual = cls.model_fields[info.field_name].default
+        return usual | given if isinstance(given, dict) else given
 
 
 class Splits(Strict):

@@ -93,3 +93,10 @@ def test_options_come_as_text_or_file(tmp_path):
         options_from(config.Ingest, "chunks")
     with pytest.raises(AstromlError, match=r"did you mean 'chunks'"):
         options_from(config.Ingest, "{chunk: 7}")
+
+
+def test_sets_that_are_not_named_keep_their_size():
+    sets = {"size": {"halo": 40}, "scale": {"halo": 0.8}}
+    ingest = load({"tasks": {"lens": {}}, "ingest": sets}).ingest
+    assert ingest.size == {"galaxy": 64, "halo": 40, "field": 320}
+    assert ingest.scale == {"field": 1.048, "halo": 0.8}

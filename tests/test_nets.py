@@ -333,6 +333,17 @@ def test_scales_that_differ_by_rounding_are_taken(shipped):
     weights.check(weights.load(path)[1], path, "lens", header, "store")
 
 
+def test_tiles_of_any_size_are_taken_where_the_task_says_so(shipped):
+    from dataclasses import replace
+
+    path, _, store = shipped
+    card = weights.load(path)[1] | {"task": "cluster"}
+    header = replace(store.header, size=64)
+    weights.check(card, path, "cluster", header, "store")
+    with pytest.raises(AstromlError, match=r"pixel_scale 0.262 against 0.3"):
+        weights.check(card, path, "cluster", replace(header, pixel_scale=0.3), "store")
+
+
 def test_weights_of_another_task_are_refused(shipped):
     path, _, store = shipped
     with pytest.raises(AstromlError, match="weights of task lens, not photoz"):
