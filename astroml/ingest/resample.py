@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from astroml.ingest.area import averaged
 from astroml.ingest.planes import Pixels
 from astroml.ingest.reject import Reject
 from astroml.ingest.tan import General, Tan
@@ -140,6 +141,9 @@ def _project(layers: list[np.ndarray], source, target, shape, area: float) -> tu
         if len(layers) > 1:
             rest = reproject_interp((np.array(layers[1:]), source), order="bilinear", **kinds)[0]
         return [found, *rest], inside
+    quick = averaged(layers, source, target, shape[0])
+    if quick:
+        return quick
     # Not reproject_adaptive: of mirrored images it loses or gains up to a tenth of the flux.
     made = [reproject_exact((layer, source), parallel=False, **kinds) for layer in layers]
     return [one for one, _ in made], made[0][1]
