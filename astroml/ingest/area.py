@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 LARGEST_TURN = 0.01
-"""Angle, rad, up to which sides count as parallel: within one new pixel of five by five old ones the
-error is a twentieth of an old one's side. Beyond it, ``reproject_exact`` takes minutes."""
+"""Angle, rad, up to which sides count as parallel: within one new pixel of five by five old ones
+the error is a twentieth of an old one's side. Beyond it ``reproject_exact`` takes minutes."""
 
 STRAIGHT = 0.02
 """Old pixels by which the map from new pixels to old ones may differ from an affine one."""
@@ -35,7 +35,7 @@ def averaged(layers: list[np.ndarray], source, target, size: int) -> tuple | Non
     -------
     (list of (size, size) arrays, (size, size) array) or None
         The means, NaN where nothing is shared, and the share of each new pixel that lies on the
-        image; None where the new pixels are smaller, or the grids turned or bent against each other.
+        image; None where the new pixels are smaller, or the grids turned or bent.
     """
     found = _affine(source, target, size)
     if found is None:
