@@ -62,7 +62,7 @@ def test_beyond_the_image_nothing_is_known():
 def test_frames_may_differ():
     from astropy.coordinates import SkyCoord
 
-    source, target = grids()
+    _, target = grids()
     place = SkyCoord(150.0, 20.0, unit="deg").galactic
     other = WCS(tan_header(place.l.deg, place.b.deg, SIDE / 2, SIDE / 2))
     other.wcs.ctype = ["GLON-TAN", "GLAT-TAN"]
