@@ -6,6 +6,7 @@ import torch
 
 from astroml import tasks
 from astroml.errors import AstromlError
+from astroml.sky.colours import red_sequence_mag
 from astroml.sky.lenses import draw_theta_e
 from astroml.sky.render import arc_snr, draw_light
 from astroml.survey import load_survey
@@ -98,6 +99,33 @@ def test_twins_share_all_but_the_arc(drawn, survey):
     torch.testing.assert_close(light["galaxies"][::2], light["galaxies"][1::2], rtol=0, atol=1e-2)
     assert not light["arcs"][1::2].any()
     assert (light["arcs"][::2].sum((1, 2, 3)) > 0).all()
+
+
+def test_surroundings_are_red_neighbours_that_twins_share(drawn, survey):
+    crowded = sky_room.population(Sky(objects=400, surroundings=3), survey, 7)
+    added = (crowded["part_flux"].sum(2) > 0).sum(1) - (drawn["part_flux"].sum(2) > 0).sum(1)
+    # The variance of a Poisson number about a mean that is uniform between 0 and 6.
+    assert added.mean() == pytest.approx(3, abs=4 * np.sqrt((3 + 3) / 400))
+    assert added.var() > 1.5 * added.mean()
+    # All else stays as it was.
+    first = drawn["part_flux"].shape[1]
+    same = added == 0
+    np.testing.assert_array_equal(crowded["part_flux"][same][:, :first], drawn["part_flux"][same])
+    twins = np.flatnonzero((crowded["kind"] == "twin") & (crowded["group"] >= 0))
+    hosts = crowded["group"][twins]
+    np.testing.assert_array_equal(added[twins], added[hosts])
+    assert (added[twins] > 0).any()
+    np.testing.assert_allclose(crowded["part_x"][twins], crowded["part_x"][hosts])
+
+
+@pytest.mark.parametrize("scatter", [0.1, 0.5])
+def test_light_scatters_at_a_given_mass_as_asked(survey, scatter):
+    sky = Sky(objects=600, lens_fraction=1, theta_e=(0.8, 1.2), lens_mag_scatter=scatter)
+    found = sky_room.population(sky, survey, 3)
+    usual = red_sequence_mag(found["z_lens"]) - 10 * np.log10(found["dispersion"] / 220)
+    inside = (usual > 18.7) & (usual < 19.3)  # far from where magnitudes are cut off
+    assert inside.sum() > 80
+    assert np.std((found["mag_i"] - usual)[inside]) == pytest.approx(scatter, rel=0.2)
 
 
 def test_the_difference_of_a_pair_is_the_arc_and_noise(drawn, rendered, survey):

@@ -230,20 +230,34 @@ def group(rng: np.random.Generator, core: dict[str, float], radius: float) -> li
     parts = [core]
     for _ in range(int(rng.integers(2, 6))):
         turn, away = rng.uniform(0, 2 * math.pi), radius * rng.uniform(0.9, 3.0)
-        parts.append(
-            component(
-                x=away * math.cos(turn),
-                y=away * math.sin(turn),
-                q=rng.uniform(0.4, 1),
-                phi=angle(rng),
-                n_sersic=rng.uniform(1.5, 4),
-                r_e=rng.uniform(0.2, 0.7),
-                mag=core["mag"] + rng.uniform(0.8, 4.0),
-                old=rng.choice([rng.uniform(0.9, 1), rng.uniform(0.1, 0.7)], p=[0.65, 0.35]),
-                z=core["z"],
-            )
-        )
+        parts.append(_satellite(rng, core, turn, away))
     return parts
+
+
+def surroundings(rng: np.random.Generator, core: dict[str, float], mean: float) -> list:
+    """Draw the smaller galaxies at a galaxy's redshift that share its field, 2 to 12 arcsec away.
+
+    Their number is Poisson's, about a mean that is itself uniform between 0 and twice ``mean``:
+    some galaxies live alone and others in groups.
+    """
+    count = rng.poisson(mean * rng.uniform(0, 2))
+    away = np.sqrt(rng.uniform(2.0**2, 12.0**2, count))
+    return [_satellite(rng, core, rng.uniform(0, 2 * math.pi), float(one)) for one in away]
+
+
+def _satellite(rng: np.random.Generator, core: dict[str, float], turn: float, away: float) -> dict:
+    """Draw a smaller galaxy at a galaxy's redshift; two in three are as old."""
+    return component(
+        x=away * math.cos(turn),
+        y=away * math.sin(turn),
+        q=rng.uniform(0.4, 1),
+        phi=angle(rng),
+        n_sersic=rng.uniform(1.5, 4),
+        r_e=rng.uniform(0.2, 0.7),
+        mag=core["mag"] + rng.uniform(0.8, 4.0),
+        old=rng.choice([rng.uniform(0.9, 1), rng.uniform(0.1, 0.7)], p=[0.65, 0.35]),
+        z=core["z"],
+    )
 
 
 def edge_on(rng: np.random.Generator) -> list[dict[str, float]]:

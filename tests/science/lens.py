@@ -30,9 +30,10 @@ DES_OPTIONS = {
     "views": 8,
     "train": {"fresh": 12_000, "fresh_only": True, "epochs": 12, "patience": 12},
 }
-DES_SKY = {"lens_mag_scatter": 1.2}
+DES_SKY = {"lens_mag_scatter": 1.2, "surroundings": 2.0}
 """The real galaxies are faint for the arcs that are put around them: in mocks with the default
-scatter theta_e follows the magnitude (correlation -0.8), and a network relies on it."""
+scatter theta_e follows the magnitude (correlation -0.8), and a network relies on it. They also have
+more red neighbours than the default sky gives to lenses."""
 DES_FPR = 1e-2
 COPIES = 10
 """Arcs injected into each real galaxy."""

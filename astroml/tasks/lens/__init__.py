@@ -112,6 +112,12 @@ class Sky(Strict):
         description="Scatter of the lens galaxy's magnitude at its mass. Wide, and networks learn "
         "arcs about galaxies that are faint for them, as where a group helps to bend the light.",
     )
+    surroundings: float = Field(
+        0.0,
+        ge=0,
+        description="Mean number of smaller galaxies at its redshift in the field of each object, "
+        "lens or not: where massive galaxies live.",
+    )
     negatives: dict[str, float] = Field(
         {
             "twin": 3.0,

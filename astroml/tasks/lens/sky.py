@@ -23,7 +23,9 @@ from astroml.tasks.lens import NEGATIVES, Sky
 __all__ = ["UNITS", "bare", "fresh", "inject", "labels", "population", "render", "stream"]
 
 LAYOUT, LIGHT, OWN, SCATTER = range(4)
-"""Streams of random numbers; a generator is seeded by (seed, stream, object)."""
+AROUND = 6
+"""Streams of random numbers; a generator is seeded by (seed, stream, object). 4 and 5 are those of
+injected arcs."""
 
 UNITS = {
     "ra": "deg",
@@ -267,4 +269,7 @@ def _draw_object(sky, survey, wavelengths, seed: int, kind: str, key: int) -> di
     if kind != "lens":
         lens["lens_theta_e"] = 0.0
     parts = parts + galaxies.neighbours(own)
+    if sky.surroundings:
+        around = generator(seed, AROUND, key)
+        parts = parts + galaxies.surroundings(around, parts[0], sky.surroundings)
     return {"parts": parts, **lens, **source, **seeing, "mag_i": parts[0]["mag"]}
