@@ -100,6 +100,14 @@ def test_masked_cells(tmp_path):
     assert found.columns["word"].tolist() == ["a", ""]
 
 
+def test_a_column_of_nan_holds_numbers(tmp_path):
+    path = write(tmp_path, "m.csv", "object_id,ra,dec,z,labels\n1,10,0,nan,\n2,20,0,nan,\n")
+    found = read_manifest(path).columns
+    assert found["z"].dtype == float
+    assert np.isnan(found["z"]).all()
+    assert found["labels"].tolist() == ["", ""]
+
+
 def test_position_units_are_honoured(tmp_path):
     rows = table(ra=Column([1.0, 2.0], unit="hourangle"))
     found = read_manifest(write(tmp_path, "m.ecsv", rows))

@@ -172,6 +172,8 @@ def _from_arrow(path: Path, table) -> dict[str, np.ndarray]:
     columns = {}
     for name, column in zip(table.column_names, table.columns):
         empty = column.is_null().to_numpy(zero_copy_only=False)
+        if str(column.type) == "null" and name not in ("object_id", "labels"):
+            column = column.cast("float64")  # nan in every row: no text
         if empty.any() and str(column.type) == "bool":
             column = column.cast("int8")
         if empty.any() and name == "object_id" and "int" in str(column.type):

@@ -9,7 +9,11 @@ import numpy as np
 from astroml.sky.conditions import PATCH, stream
 
 STEP = 1.15
-"""Distance of neighbouring tiles, in their sides: no two of a population overlap."""
+"""Smallest distance of neighbouring tiles, in their sides: no two of a population overlap."""
+
+APART, WIDEST = 0.25, 60.0
+"""Distance, deg, that gives each tile a sky cell of its own, so that a few tiles too can be split,
+and the patch that has no room for it."""
 
 
 def grid(n: int, side: float, seed: int) -> dict[str, np.ndarray]:
@@ -18,7 +22,7 @@ def grid(n: int, side: float, seed: int) -> dict[str, np.ndarray]:
     ra_0, dec_0 = rng.uniform(0, 360), rng.uniform(-30, 30)
     wide = math.ceil(math.sqrt(n))
     row, column = np.divmod(np.arange(n), wide)
-    step = STEP * side / 3600
+    step = max(STEP * side / 3600, min(APART, WIDEST / wide))
     dec = dec_0 + (row - wide / 2) * step
     ra = ra_0 + (column - wide / 2) * step / np.cos(np.radians(dec))
     return {"ra": ra % 360, "dec": dec}
