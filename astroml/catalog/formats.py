@@ -54,7 +54,7 @@ def write_parquet(sheet: Sheet, path: Path) -> None:
 
     The file's metadata hold astropy's ``table_meta_yaml``, the data-less VOTable of the VOParquet
     convention (IVOA Note 1.0), and ``astroml.provenance``; each Arrow field has unit, ucd and
-    description.
+    description. A NaN is written as null, which readers give back as NaN.
     """
     table = described(sheet)
     # Numbers hardly repeat: a dictionary of them makes the file larger and slower to search.
@@ -98,7 +98,15 @@ def described(sheet: Sheet) -> pa.Table:
         )
         for column in columns
     ]
-    return table.cast(pa.schema(fields, metadata=facts))
+    arrays = [_null_if_nan(one) for one in table.columns]
+    return pa.table(arrays, names=table.column_names).cast(pa.schema(fields, metadata=facts))
+
+
+def _null_if_nan(values: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return numbers with null for NaN, which SQL takes for the largest of all numbers."""
+    if not pa.types.is_floating(values.type):
+        return values
+    return pc.if_else(pc.is_nan(values), pa.scalar(None, values.type), values)
 
 
 def votable_header(sheet: Sheet, sizes: dict) -> str:
@@ -205,9 +213,7 @@ def write_csv(sheet: Sheet, path) -> None:
     for one in sheet.table.columns:
         if pa.types.is_nested(one.type):
             one = pa.array([cell and json.dumps(cell) for cell in one.to_pylist()], pa.string())
-        elif pa.types.is_floating(one.type):
-            one = pc.if_else(pc.is_nan(one), pa.scalar(None, one.type), one)
-        arrays.append(one)
+        arrays.append(_null_if_nan(one))
     table = pa.table(arrays, names=sheet.table.column_names)
     csv.write_csv(table, path, csv.WriteOptions(quoting_style="needed", quoting_header="none"))
 

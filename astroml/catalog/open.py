@@ -14,6 +14,9 @@ from pathlib import Path
 from astroml.catalog import query, region
 from astroml.errors import AstromlError
 
+HEALPIX = "_healpix_29"
+"""Column of the cells, by which a search is quick."""
+
 
 def open_catalog(
     task: str = "all",
@@ -97,7 +100,9 @@ class Catalog:
         if not self.query:
             return replace(self, query=query.select(self.file, part.where(query.source(self.file))))
         inner = f"({self.query})"
-        return replace(self, query=f"SELECT * FROM {inner} WHERE {part.where(inner)}")
+        indexed = HEALPIX in self.columns or not part.exact
+        where = part.where(inner) if indexed else part.exact
+        return replace(self, query=f"SELECT * FROM {inner} WHERE {where}")
 
     def top(self, n: int = 20, by: str | None = None) -> Catalog:
         """Return the first rows by a column, the highest first; what is not known comes last.
@@ -143,15 +148,12 @@ class Catalog:
     @cached_property
     def sheet(self):
         """The rows as an Arrow table, with what its columns mean."""
-        from astroml.catalog.sheet import Sheet, meaning
+        from astroml.catalog.sheet import Sheet, even_lists, meaning
 
-        table = query.ask(self.run.connection, self._sql)
+        table = even_lists(query.ask(self.run.connection, self._sql))
         known = query.meanings(self.run.connection, self._sql, self.run.tables)
-        columns = tuple(known.get(one.name, one) for one in meaning(table.schema))
-        columns = tuple(
-            told if told.dtype == plain.dtype else plain
-            for told, plain in zip(columns, meaning(table.schema))
-        )
+        plain = meaning(table.schema)
+        columns = tuple(replace(known.get(one.name, one), dtype=one.dtype) for one in plain)
         about = {"run": self.run.name, "query": self._sql}
         return Sheet(table, columns, self.name, f"Rows of run {self.run.name}", about)
 

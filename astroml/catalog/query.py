@@ -1,7 +1,7 @@
 """Ask a run's catalogs in SQL: DuckDB over the Parquet files, each task a table.
 
-In a table NaN is NULL, so that ``lens_prob > 0.9`` finds no object without a score, and none comes
-first in ``ORDER BY lens_prob DESC``: DuckDB would take NaN for the largest number.
+What is not known is NULL in the files, so that ``lens_prob > 0.9`` finds no object without a score,
+and none comes first in ``ORDER BY lens_prob DESC``: DuckDB takes NaN for the largest number.
 """
 
 from __future__ import annotations
@@ -19,9 +19,6 @@ SETTINGS = {
     "autoinstall_known_extensions": "false",  # nothing is fetched from the network
     "autoload_known_extensions": "false",
 }
-
-POSITION = ("ra", "dec")
-"""Columns that are always known where a cell is: left as they are, so that files are searched."""
 
 
 def close(word: str, known) -> str:
@@ -64,7 +61,7 @@ def connect(tables: dict[str, Path]):
     connection = duckdb.connect(config=SETTINGS)
     connection.execute("SET parquet_metadata_cache=true")
     for name, path in tables.items():
-        view = f"CREATE VIEW {quoted(name)} AS SELECT {told(path)} FROM {source(path)}"
+        view = f"CREATE VIEW {quoted(name)} AS SELECT * FROM {source(path)}"
         connection.execute(view)
     return connection
 
@@ -77,19 +74,6 @@ def source(path: Path) -> str:
 def quoted(name: str) -> str:
     """Return a name as SQL has it."""
     return '"' + name.replace('"', '""') + '"'
-
-
-def told(path: Path) -> str:
-    """Return what is selected of a file: its columns, NaN as NULL."""
-    return ", ".join(f"{_known(one.name, one.type)} AS {quoted(one.name)}" for one in schema(path))
-
-
-def _known(name: str, kind) -> str:
-    import pyarrow as pa
-
-    if name in POSITION or not pa.types.is_floating(kind):
-        return quoted(name)
-    return f"CASE WHEN isnan({quoted(name)}) THEN NULL ELSE {quoted(name)} END"
 
 
 def schema(path: Path):
@@ -133,7 +117,7 @@ def select(
         if name not in fields:
             raise AstromlError(f"column {name!r}: not in {path.stem}{close(name, fields)}")
     wanted = ", ".join(quoted(name) for name in columns) if columns else "*"
-    inner = f"SELECT {told(path)} FROM {source(path)}"
+    inner = f"SELECT * FROM {source(path)}"
     condition = f" WHERE {where}" if where else ""
     by = ""
     if order:
@@ -142,14 +126,12 @@ def select(
             raise AstromlError(f"column {name!r}: not in {path.stem}{close(name, fields)}")
         if way.strip().upper() not in ("", "ASC", "DESC"):
             raise AstromlError(f"--order: found {order!r}, expected 'COLUMN' or 'COLUMN DESC'")
-        by = f" ORDER BY {{}} {way.strip()} NULLS LAST"
+        by = f" ORDER BY {quoted(name)} {way.strip()} NULLS LAST"
         if "object_id" in fields:
             by += ', "object_id"'
         if limit is not None:
-            first = by.format(_known(name, fields[name]))
-            rows = f"SELECT file_row_number FROM {source(path)}{condition}{first} LIMIT {limit}"
+            rows = f"SELECT file_row_number FROM {source(path)}{condition}{by} LIMIT {limit}"
             inner, condition = f"{inner} WHERE file_row_number IN ({rows})", ""
-        by = by.format(quoted(name))
     end = f" LIMIT {limit}" if limit is not None else ""
     return f"SELECT {wanted} FROM ({inner}){condition}{by}{end}"
 

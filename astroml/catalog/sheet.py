@@ -68,6 +68,17 @@ def read_sheet(path: str | Path) -> Sheet:
     return Sheet(table, meaning(table.schema), path.stem, about=json.loads(about))
 
 
+def even_lists(table: pa.Table) -> pa.Table:
+    """Return a table whose columns of lists say their one length, which DuckDB does not tell."""
+    for at, one in enumerate(table.schema):
+        if pa.types.is_list(one.type):
+            lengths = pc.unique(pc.drop_null(pc.list_value_length(table[one.name])))
+            if len(lengths) == 1:
+                kind = pa.list_(one.type.value_type, lengths[0].as_py())
+                table = table.set_column(at, one.name, table[one.name].cast(kind))
+    return table
+
+
 def as_astropy(sheet: Sheet):
     """Return an astropy Table with unit, UCD (in ``meta``) and description of each column.
 
