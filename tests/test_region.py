@@ -124,6 +124,16 @@ def test_a_moc_holds_what_mocpy_says(tmp_path, kind, order):
     np.testing.assert_array_equal(found(part), inside)
 
 
+@pytest.mark.parametrize("count", [10, 200])
+def test_a_range_holds_its_first_cell_and_not_the_one_behind_its_last(count):
+    ranges = np.stack([np.arange(count) * 100, np.arange(count) * 100 + 7], axis=1)
+    CONNECTION.register("edges", pa.table({"_healpix_29": np.arange(-1, count * 100)}))
+    part = region.Region("MOC", ranges)
+    sql = f"SELECT _healpix_29 AS cell FROM edges WHERE {part.where('edges')} ORDER BY cell"
+    wanted = (ranges[:, :1] + np.arange(7)).ravel()
+    np.testing.assert_array_equal(CONNECTION.sql(sql).to_arrow_table()["cell"].to_numpy(), wanted)
+
+
 def test_ranges_are_bridged_where_the_gaps_are_small():
     ranges = np.array([[0, 1], [2, 3], [100, 101], [103, 110], [1000, 1001]])
     assert region._bridged(ranges, 3).tolist() == [[0, 3], [100, 110], [1000, 1001]]
