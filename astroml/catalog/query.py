@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import difflib
 import json
+import os
 import re
+import tempfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,7 +60,8 @@ def connect(tables: dict[str, Path]):
     """Return a DuckDB connection in which every file is a view."""
     import duckdb
 
-    connection = duckdb.connect(config=SETTINGS)
+    spill = Path(tempfile.gettempdir()) / f"astroml-query-{os.getpid()}"
+    connection = duckdb.connect(config=SETTINGS | {"temp_directory": str(spill)})
     connection.execute("SET parquet_metadata_cache=true")
     for name, path in tables.items():
         view = f"CREATE VIEW {quoted(name)} AS SELECT * FROM {source(path)}"
