@@ -28,7 +28,8 @@ include: "workflow/rules/report.smk"
 rule all:
     default_target: True
     input:
-        expand(f"{CATALOGS}/{{task}}.{{kind}}", task=TASKS, kind=["parquet", "fits"]),
+        expand(f"{CATALOGS}/{{task}}.{{kind}}", task=TASKS, kind=["parquet", *FORMATS]),
+        [f"{CATALOGS}/all.parquet"] if JOINED else [],
         expand(f"{CATALOGS}/{{file}}", file=EXPORTS),
         expand(f"{CATALOGS}/{{task}}_masks.h5", task=MAPPED),
         metrics_files(),

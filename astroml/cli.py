@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 import typer
 
 from astroml import __version__
+from astroml.catalog import commands
 from astroml.errors import AstromlError
 
 app = typer.Typer(
@@ -301,31 +302,9 @@ def score(
     metrics.score(task, rows, store, out, split=split, bootstrap=bootstrap)
 
 
-@app.command()
-def catalog(
-    task: TaskName,
-    rows: Annotated[list[Path], typer.Option(help="Rows that infer wrote, in order.")],
-    out: Annotated[list[Path], typer.Option(help="Files to write: .parquet, .fits, a task's own.")],
-) -> None:
-    """Gather a task's rows into the catalog, with unit, UCD and description of each column."""
-    from astroml.catalog import write
-
-    write.write_catalog(task, rows, out)
-
-
-@app.command()
-def crossmatch(
-    catalog: Annotated[Path, typer.Argument(help="Table of objects, such as a run's catalog.")],
-    other: Annotated[Path, typer.Argument(help="Table to match it with, such as known lenses.")],
-    radius: Annotated[float, typer.Option(help="Largest separation, arcsec.")] = 2.0,
-    out: Annotated[
-        Path | None, typer.Option(help="What to write: .csv, .ecsv, .fits, .vot, .parquet.")
-    ] = None,
-) -> None:
-    """Match a catalog with another table on the sky; of known lenses, show how they scored."""
-    from astroml.catalog import crossmatch as matching
-
-    matching.crossmatch(catalog, other, radius=radius, out=out)
+app.command()(commands.catalog)
+app.command()(commands.query)
+app.command()(commands.crossmatch)
 
 
 @app.command()

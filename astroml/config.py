@@ -158,6 +158,16 @@ class Infer(Strict):
     device: Literal["auto", "cpu", "cuda"] = Field("auto", description="Where networks run.")
 
 
+class Catalogs(Strict):
+    """The files that a run's catalogs are written to."""
+
+    formats: list[Literal["fits", "vot", "ecsv", "csv"]] = Field(
+        ["fits", "vot"],
+        description="Beside Parquet, which is always written. VOTable and ECSV take minutes for "
+        "each million rows: leave them out of large runs.",
+    )
+
+
 class Report(Strict):
     """The page at the end."""
 
@@ -198,6 +208,7 @@ class Run(Strict):
     splits: Splits = Field(Splits(), description="Train, validation and test sky.")
     inject: Inject | None = Field(None, description="Signals added to real cutouts; empty: none.")
     infer: Infer = Field(Infer(), description="From weights and a store to rows.")
+    catalogs: Catalogs = Field(Catalogs(), description="What the catalogs are written as.")
     report: Report = Field(Report(), description="The page at the end.")
 
 

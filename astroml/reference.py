@@ -171,8 +171,13 @@ def catalogs_text() -> str:
         GENERATED,
         "# Catalogs",
         "",
-        "A run writes `catalogs/<run>/<task>.parquet`, the truth, and `<task>.fits`, the same rows "
-        "for tools that read FITS. Both carry unit, UCD and description of each column.",
+        "A run writes `catalogs/<run>/<task>.parquet`, the truth; `<task>.fits` and `<task>.vot`, "
+        "and ECSV and CSV where the config asks for them, hold the same rows for other tools. All "
+        "but CSV carry unit, UCD and description of each column. `all.parquet` has a row per "
+        "object with what every task says of it: columns that several tasks have get the task's "
+        "name in front (`lens_flags`), lists stay in their own catalogs, and so does a task with "
+        "several rows per object. Rows are one object where `object_id` and position agree. What "
+        "a task does not say is null, of text empty.",
         "",
         "```python",
         "from astropy.table import Table",
@@ -181,14 +186,24 @@ def catalogs_text() -> str:
         "```",
         "",
         "```python",
-        "import pyarrow.parquet as pq",
-        'lens = pq.read_table("catalogs/demo/lens.parquet", filters=[("lens_prob", ">", 0.9)])',
-        'print(lens.sort_by([("lens_prob", "descending")]).slice(0, 20))',
+        "import astroml",
+        'lens = astroml.open_catalog("lens", run="demo")',
+        "lens.top(20).show()  # or .cone(ra, dec, arcsec), .sql(...), .to_astropy()",
         "```",
+        "",
+        "```sh",
+        'astroml query --run demo "SELECT object_id, lens_prob, z_phot FROM lens JOIN photoz USING '
+        '(object_id) WHERE lens_prob > 0.9 ORDER BY lens_prob DESC LIMIT 20"',
+        "astroml query --run demo --task lens --cone 10h02m30s +2d12m00s 60 --out near.vot",
+        "astroml catalog --catalog catalogs/demo/lens.parquet --hats lens_hats  # for LSDB",
+        "```",
+        "",
+        "Rows lie in the order of `_healpix_29`, in row groups of at most 65,536, so that a search "
+        "around a place reads little.",
         "",
         "Parquet files follow the VOParquet convention (IVOA Note 1.0) and hold astropy's own "
         "metadata; `astroml.provenance` in them, HISTORY in FITS, says what made the file. What is "
-        "not known is NaN.",
+        "not known is null in Parquet and so in SQL, NaN elsewhere.",
         "",
     ]
     for name in tasks.names():

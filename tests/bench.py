@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import bench_ingest
+import bench_query
 from rich.console import Console
 from rich.table import Table
 
@@ -66,6 +67,8 @@ def main() -> None:
         parts.mkdir()
         table.add_section()
         bench_ingest.main(parts, table)
+        table.add_section()
+        bench_query.main(Path(folder) / "catalogs", table)
     Console().print(table)
 
 

@@ -32,7 +32,7 @@ def room(path):
 @pytest.mark.parametrize("path", SOURCES, ids=str)
 def test_rooms_never_import_rooms(path):
     mine = room(path)
-    if mine in {"cli", "reference"}:
+    if mine in {"__init__", "cli", "reference"}:  # the doors of the house
         return
     for name in imports(path):
         other = name.split(".")[1] if name.startswith("astroml.") else None

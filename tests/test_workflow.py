@@ -15,7 +15,7 @@ import yaml
 
 ROOT = Path(__file__).parent.parent
 SMALL = yaml.safe_load((ROOT / "tests/small.yaml").read_text())
-MADE = ("catalogs/small/lens.parquet", "catalogs/small/lens.fits")
+MADE = tuple(f"catalogs/small/{name}" for name in ("lens.parquet", "lens.fits", "all.parquet"))
 
 
 def snakemake(folder, *words, config=SMALL, start=subprocess.run, **how):
@@ -91,24 +91,39 @@ def test_nothing_is_planned_twice(finished):
         (
             ("tasks", "lens", "dropout"),
             0.3,
-            {"train", "infer", "explain", "score", "catalog", "report", "all"},
+            {"train", "infer", "explain", "score", "catalog", "join", "report", "all"},
         ),
         (
             ("tasks", "lens", "prevalence"),
             0.01,
-            {"infer", "explain", "score", "catalog", "report", "all"},
+            {"infer", "explain", "score", "catalog", "join", "report", "all"},
         ),
         (
             ("tasks", "lens", "members"),
             2,
-            {"train", "infer", "explain", "score", "catalog", "report", "all"},
+            {"train", "infer", "explain", "score", "catalog", "join", "report", "all"},
         ),
-        (("infer", "batch_size"), 16, {"infer", "explain", "score", "catalog", "report", "all"}),
+        (
+            ("infer", "batch_size"),
+            16,
+            {"infer", "explain", "score", "catalog", "join", "report", "all"},
+        ),
         (("report", "top"), 4, {"explain", "report", "all"}),
         (
             ("ingest", "max_masked"),
             0.4,
-            {"ingest", "tally", "train", "infer", "explain", "score", "catalog", "report", "all"},
+            {
+                "ingest",
+                "tally",
+                "train",
+                "infer",
+                "explain",
+                "score",
+                "catalog",
+                "join",
+                "report",
+                "all",
+            },
         ),
     ],
 )

@@ -121,7 +121,8 @@ def test_a_change_reruns_what_depends_on_it(finished):
     text = snakemake(project, one, "--dry-run", "--printshellcmds")
     jobs = planned(text)
     assert jobs == {
-        "train": 1, "infer": 2, "explain": 1, "score": 1, "catalog": 1, "report": 1, "all": 1,
+        "train": 1, "infer": 2, "explain": 1, "score": 1, "catalog": 1, "join": 1, "report": 1,
+        "all": 1,
     }  # fmt: skip
     assert "--task rings " in text
     assert "--task lens " not in text

@@ -27,6 +27,14 @@ LAST = (
     Column("weights", "str", "", "meta.id;meta.software", "Hash of the weights that made the row"),
     Column("input", "str", "", "meta.id;meta.dataset", "Hash of the shard that the row is from"),
 )
+HEALPIX = Column(
+    "_healpix_29",
+    "int64",
+    "",
+    "pos.healpix",
+    "Cell of the position: HEALPix, nested, order 29, as HATS has it; the rows are in its order; "
+    "-1 without a position",
+)
 
 
 QUALITY = (
@@ -126,7 +134,7 @@ def all_columns(task: str, known=()) -> tuple[Column, ...]:
     module = tasks.load(task)
     own = (*module.COLUMNS, *getattr(module, "RANK_COLUMNS", ()))
     measured = quality(name for name in known if name not in {column.name for column in own})
-    return (*FIRST, *own, flags, *measured, *made_by)
+    return (*FIRST, *own, flags, *measured, *made_by, HEALPIX)
 
 
 def quality(known) -> list[Column]:

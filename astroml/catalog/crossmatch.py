@@ -181,21 +181,10 @@ def crossmatch(catalog: Path, other: Path, *, radius: float, out: Path | None = 
     """
     if out is not None and out.suffix not in WRITERS:
         raise AstromlError(f"{out}: found {out.suffix!r}, expected one of {', '.join(WRITERS)}")
-    if not radius > 0:
-        raise AstromlError(f"--radius: found {radius:g}, expected more than 0 arcsec")
+    names = (str(catalog), str(other))
     mine, theirs = read_table(catalog), read_table(other)
-    place = positions(theirs, str(other))
-    if known.is_lenscat(theirs):
-        theirs, keep, left_out = known.read(theirs)
-        place = tuple(values[keep] for values in place)
-        print(f"left out: {left_out} entries that come from catalogs of clusters alone")
-    index, separation = nearest(*positions(mine, str(catalog)), *place, radius)
-    table = _joined(mine, theirs, index, separation)
-    objects = len(np.unique(index[index >= 0]))
-    print(
-        f"matched: {len(table)} of {len(theirs)} entries with {objects} of {len(mine)} objects "
-        f"within {radius:g} arcsec"
-    )
+    table, said = match(mine, theirs, radius=radius, names=names)
+    print("\n".join(said))
     if out is None:
         table[:SHOWN].pprint(max_width=-1, max_lines=SHOWN + 4)
     else:
@@ -203,6 +192,32 @@ def crossmatch(catalog: Path, other: Path, *, radius: float, out: Path | None = 
             table.write(str(part), format=WRITERS[out.suffix], overwrite=True)
         print(f"wrote {out}")
     return table
+
+
+def match(mine, theirs, *, radius: float, names=("the catalog", "the other table")) -> tuple:
+    """Match two astropy Tables; see ``crossmatch``.
+
+    Returns
+    -------
+    table : astropy.table.Table
+    said : list of str
+        What was left out and how many matched, a line each.
+    """
+    if not radius > 0:
+        raise AstromlError(f"--radius: found {radius:g}, expected more than 0 arcsec")
+    place, said = positions(theirs, names[1]), []
+    if known.is_lenscat(theirs):
+        theirs, keep, left_out = known.read(theirs)
+        place = tuple(values[keep] for values in place)
+        said.append(f"left out: {left_out} entries that come from catalogs of clusters alone")
+    index, separation = nearest(*positions(mine, names[0]), *place, radius)
+    table = _joined(mine, theirs, index, separation)
+    objects = len(np.unique(index[index >= 0]))
+    said.append(
+        f"matched: {len(table)} of {len(theirs)} entries with {objects} of {len(mine)} objects "
+        f"within {radius:g} arcsec"
+    )
+    return table, said
 
 
 def _joined(mine, theirs, index: np.ndarray, separation: np.ndarray):

@@ -2,38 +2,27 @@
 
 from __future__ import annotations
 
-import io
-import json
 from dataclasses import replace
 from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from astroml import __version__, maps, tasks
-from astroml.catalog.columns import all_columns, arrow_type, quality
+from astroml import maps, tasks
+from astroml.catalog import formats, join
+from astroml.catalog.columns import HEALPIX, all_columns, arrow_type, quality
+from astroml.catalog.hats import write_hats
+from astroml.catalog.sheet import Sheet, along_the_sky, read_sheet
 from astroml.errors import AstromlError
 from astroml.provenance import replacing, stamp
 from astroml.rows import as_numpy
 from astroml.store.layout import FLAGS
 from astroml.tasks import Column
 
-VOTABLE_TYPES = {
-    "bool": "boolean",
-    "uint8": "unsignedByte",
-    "int16": "short",
-    "int32": "int",
-    "int64": "long",
-    "float32": "float",
-    "float64": "double",
-    "str": "char",
-}
 
-
-def write_catalog(task: str, rows_paths, outs) -> int:
+def write_catalog(task: str, rows_paths, outs, hats=None) -> int:
     """Gather a task's rows into its catalog and return the number of rows.
 
     Parameters
@@ -43,8 +32,10 @@ def write_catalog(task: str, rows_paths, outs) -> int:
     rows_paths : list of path
         Parquet files that infer wrote, in the order wanted.
     outs : list of path
-        Files to write; the ending says how: ``.parquet``, ``.fits``, or one of the task's
+        Files to write; the ending says how: one of ``formats.WRITERS``, or of the task's
         ``EXPORTS``; ``_masks.h5`` for the maps of a task that has any.
+    hats : path, optional
+        Folder to write as a HATS catalog.
 
     Raises
     ------
@@ -52,7 +43,6 @@ def write_catalog(task: str, rows_paths, outs) -> int:
         If a column is missing, unknown, of another type or null, an object comes twice, or lists
         differ in length.
     """
-    writers = {".parquet": write_parquet, ".fits": write_fits}
     exports = getattr(tasks.load(task), "EXPORTS", {})
     rows_paths, outs = ([Path(one) for one in paths] for paths in (rows_paths, outs))
     drawn = [out for out in outs if has_maps(task) and out.name.endswith(maps.ENDING)]
@@ -60,23 +50,56 @@ def write_catalog(task: str, rows_paths, outs) -> int:
         with replacing(out) as part:
             count = maps.gather_maps(rows_paths, part)
     outs = [out for out in outs if out not in drawn]
-    if not outs:
+    if not outs and not hats:
         return count
     for out in outs:
-        if out.suffix not in {*writers, *exports}:
-            known = " or ".join((*writers, *exports))
+        if out.suffix not in {*formats.WRITERS, *exports}:
+            known = " or ".join((*formats.WRITERS, *exports))
             raise AstromlError(f"{out}: found {out.suffix!r}, expected {known}")
     table, columns = gather(task, rows_paths)
     about = stamp("catalog", {"task": task}, rows_paths)
+    text = tasks.load(task).__doc__.strip().splitlines()[0]
     for out in outs:
-        with replacing(out) as part:
-            if out.suffix in exports:
+        if out.suffix in exports:
+            with replacing(out) as part:
                 exports[out.suffix](
                     {name: as_numpy(table[name]) for name in table.schema.names}, part
                 )
-            else:
-                writers[out.suffix](table, columns, task, about, part)
+    others = [out for out in outs if out.suffix not in exports]
+    _write(Sheet(table, columns, task, text, about), others, hats)
     return len(table)
+
+
+def export(catalogs, outs, hats=None) -> int:
+    """Write catalogs that are there in other formats; several are joined by object.
+
+    Parameters
+    ----------
+    catalogs : list of path
+        Parquet files that ``write_catalog`` wrote.
+    outs : list of path
+        Files to write, the ending says how.
+    hats : path, optional
+        Folder to write as a HATS catalog.
+
+    Returns
+    -------
+    int
+        Number of rows.
+    """
+    outs = [Path(out) for out in outs]
+    for out in outs:
+        formats.writer_of(out)
+    sheet = join.join(catalogs) if len(catalogs) > 1 else read_sheet(catalogs[0])
+    _write(sheet, outs, hats)
+    return len(sheet.table)
+
+
+def _write(sheet: Sheet, outs: list[Path], hats) -> None:
+    for out in outs:
+        formats.write(sheet, out)
+    if hats:
+        write_hats(sheet, hats)
 
 
 def has_maps(task: str) -> bool:
@@ -90,7 +113,7 @@ def gather(task: str, paths: list[Path]) -> tuple[pa.Table, tuple[Column, ...]]:
     Returns
     -------
     table : pyarrow.Table
-        Columns in the catalog's order.
+        Columns in the catalog's order, rows along the sky.
     columns : tuple of Column
         What they mean; ``object_id`` is text where the manifest's ids are text.
     """
@@ -98,7 +121,8 @@ def gather(task: str, paths: list[Path]) -> tuple[pa.Table, tuple[Column, ...]]:
         raise AstromlError("no rows given; name the Parquet files that infer wrote")
     columns = all_columns(task, max(map(_names, paths), key=len))
     ranks = getattr(tasks.load(task), "RANKS", {})
-    of_rows = tuple(column for column in columns if column.name not in ranks)
+    made = {*ranks, HEALPIX.name}
+    of_rows = tuple(column for column in columns if column.name not in made)
     parts = [_read(path, of_rows) for path in paths]
     ids = {str(part.schema.field("object_id").type) for part in parts if len(part)}
     if len(ids) > 1:
@@ -120,7 +144,8 @@ def gather(task: str, paths: list[Path]) -> tuple[pa.Table, tuple[Column, ...]]:
         table = _merge(task, table)
     for name, ranked in ranks.items():
         table = table.append_column(name, pa.array(_rank(table, ranked), pa.int64()))
-    return table.select([column.name for column in columns]).combine_chunks(), columns
+    table = along_the_sky(table)
+    return table.select([column.name for column in columns]), columns
 
 
 def _merge(task: str, table: pa.Table) -> pa.Table:
@@ -236,128 +261,3 @@ def _refuse_duplicates(ids: pa.ChunkedArray, paths: list[Path]) -> None:
             f"{paths[0].parent}: {len(twice)} objects come more than once, such as "
             f"{twice[0]['values']}; give each file of rows once, and unique ids in the manifest"
         )
-
-
-def as_astropy(table: pa.Table, columns: tuple[Column, ...], task: str):
-    """Return an astropy Table with unit, UCD (in ``meta``) and description of each column."""
-    from astropy.table import Table
-
-    data = Table(meta={"task": task, "version": __version__})
-    for column in columns:
-        data[column.name] = as_numpy(table[column.name])
-        info = data[column.name]
-        info.unit = column.unit or None
-        info.description = column.description
-        info.meta["ucd"] = column.ucd
-    return data
-
-
-def write_parquet(
-    table: pa.Table, columns: tuple[Column, ...], task: str, about: dict, path: Path
-) -> None:
-    """Write Parquet that astropy, VOParquet readers and plain Arrow readers all understand.
-
-    The file's metadata hold astropy's ``table_meta_yaml``, the data-less VOTable of the VOParquet
-    convention (IVOA Note 1.0), and ``astroml.provenance``; each Arrow field has unit, ucd and
-    description.
-    """
-    from astropy.table import meta
-
-    empty = as_astropy(table.slice(0, 0), columns, task)
-    facts = {"table_meta_yaml": "\n".join(meta.get_yaml_from_table(empty))}
-    widths = {
-        column.name: max(1, pc.max(pc.utf8_length(table[column.name])).as_py() or 0)
-        for column in columns
-        if column.dtype == "str"
-    }
-    lengths = {
-        column.name: table.schema.field(column.name).type.list_size
-        for column in columns
-        if column.length
-    }
-    facts |= {f"table::len::{name}": str(width) for name, width in widths.items()}
-    facts["IVOA.VOTable-Parquet.version"] = "1.0"
-    facts["IVOA.VOTable-Parquet.content"] = votable_header(columns, task, widths | lengths)
-    facts["astroml.provenance"] = json.dumps(about)
-    fields = [
-        pa.field(
-            column.name,
-            table.schema.field(column.name).type,
-            metadata={"unit": column.unit, "ucd": column.ucd, "description": column.description},
-        )
-        for column in columns
-    ]
-    pq.write_table(table.cast(pa.schema(fields, metadata=facts)), path, compression="zstd")
-
-
-def votable_header(columns: tuple[Column, ...], task: str, sizes: dict[str, int]) -> str:
-    """Return the VOTable without data that describes a catalog, as XML.
-
-    ``sizes`` gives the length of the lists of each column of lists, and the longest text of each
-    text column: with a plain ``*`` astropy would read objects, which it cannot put together with
-    the text in the file.
-    """
-    from astropy import units as u
-
-    root = ElementTree.Element(
-        "VOTABLE", version="1.4", xmlns="http://www.ivoa.net/xml/VOTable/v1.3"
-    )
-    resource = ElementTree.SubElement(root, "RESOURCE", type="results")
-    ElementTree.SubElement(resource, "COOSYS", ID="icrs", system="ICRS")
-    table = ElementTree.SubElement(resource, "TABLE", name=task)
-    about = tasks.load(task).__doc__.strip().splitlines()[0]
-    ElementTree.SubElement(table, "DESCRIPTION").text = about
-    for column in columns:
-        facts = {"name": column.name, "datatype": VOTABLE_TYPES[column.dtype], "ucd": column.ucd}
-        if column.name in sizes:
-            facts["arraysize"] = str(sizes[column.name])
-        if column.unit:
-            facts["unit"] = u.Unit(column.unit).to_string("vounit")
-        if column.name in ("ra", "dec"):
-            facts["ref"] = "icrs"
-        field = ElementTree.SubElement(table, "FIELD", facts)
-        ElementTree.SubElement(field, "DESCRIPTION").text = column.description
-    ElementTree.indent(root)
-    return "<?xml version='1.0' encoding='UTF-8'?>\n" + ElementTree.tostring(root, "unicode")
-
-
-def write_fits(
-    table: pa.Table, columns: tuple[Column, ...], task: str, about: dict, path: Path
-) -> None:
-    """Write a FITS binary table with TUNITn, TUCDn and TCOMMn cards, and astropy's own header.
-
-    ``Table.read`` gives back units, descriptions and UCDs (``meta['ucd']``); HISTORY says what
-    made the file.
-    """
-    from astropy.io import fits
-
-    _refuse_beyond_ascii(table, columns)
-    buffer = io.BytesIO()
-    data = as_astropy(table, columns, task)
-    data.meta = {}
-    data.write(buffer, format="fits")
-    buffer.seek(0)
-    with fits.open(buffer) as units:
-        header = units[1].header
-        for number, column in enumerate(columns, start=1):
-            after = f"TUNIT{number}" if f"TUNIT{number}" in header else f"TFORM{number}"
-            header.set(f"TCOMM{number}", column.description, after=after)
-            header.set(f"TUCD{number}", column.ucd, after=after)
-            # TFORM says all of a list; some readers take TDIM for an image in each cell.
-            header.remove(f"TDIM{number}", ignore_missing=True)
-        header["EXTNAME"] = task
-        header["RADESYS"] = ("ICRS", "frame of ra and dec")
-        header["ORIGIN"] = f"astroml {__version__}"
-        header["HISTORY"] = json.dumps(about)
-        units.writeto(path, output_verify="exception")
-
-
-def _refuse_beyond_ascii(table: pa.Table, columns: tuple[Column, ...]) -> None:
-    for column in columns:
-        if column.dtype == "str":
-            odd = table[column.name].filter(pc.invert(pc.string_is_ascii(table[column.name])))
-            if len(odd):
-                raise AstromlError(
-                    f"column {column.name}: {odd[0]} has a letter beyond ASCII, which FITS tables "
-                    "cannot hold; write Parquet only, or rename it in the manifest"
-                )

@@ -102,8 +102,9 @@ def metrics_table(file: Path) -> Table:
 
 def list_files(results: Path, catalogs: Path) -> list[tuple[str, Path]]:
     """Return what a run left behind and where, only what is there."""
+    known = {*tasks.names(), "all"}
     places = [
-        ("catalog", sorted(path for path in catalogs.glob("*") if path.stem in tasks.names())),
+        ("catalog", sorted(path for path in catalogs.glob("*") if path.stem in known)),
         ("rejects", sorted((results / "store").glob("*/rejects.parquet"))),
         ("report", [results / "report.html"]),
         ("metrics", sorted((results / "metrics").glob("*.json"))),

@@ -1,5 +1,6 @@
 # REQUIRED INPUTS: a task's rows of all parts of the run's store
-# OUTPUTS:         catalogs/<run>/<task>.parquet and .fits, the task's own formats, and its maps
+# OUTPUTS:         catalogs/<run>/<task>.parquet and other formats, the task's own, and its maps;
+#                  catalogs/<run>/all.parquet, the tasks joined by object
 # COMMANDS:        astroml catalog
 
 
@@ -8,7 +9,7 @@ rule catalog:
         rows=lambda wildcards: rows_of(wildcards.task, "store"),
     output:
         parquet=f"{CATALOGS}/{{task}}.parquet",
-        fits=f"{CATALOGS}/{{task}}.fits",
+        others=expand(f"{CATALOGS}/{{task}}.{{kind}}", kind=FORMATS, allow_missing=True),
     log:
         f"{RESULTS}/logs/catalog/{{task}}.log",
     benchmark:
@@ -17,6 +18,7 @@ rule catalog:
         "../envs/astroml.yaml"
     params:
         rows=lambda wildcards, input: flags("rows", input.rows),
+        outs=lambda wildcards, output: flags("out", output),
         version=VERSIONS["catalog"],
     message:
         "Writing the {wildcards.task} catalog"
@@ -24,8 +26,30 @@ rule catalog:
         "astroml catalog"
         " --task {wildcards.task}"
         " {params.rows}"
+        " {params.outs}"
+        " 2>&1 | tee {log:q}"
+
+
+rule join:
+    input:
+        catalogs=expand(f"{CATALOGS}/{{task}}.parquet", task=JOINED),
+    output:
+        parquet=f"{CATALOGS}/all.parquet",
+    log:
+        f"{RESULTS}/logs/join.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/join.tsv"
+    conda:
+        "../envs/astroml.yaml"
+    params:
+        catalogs=lambda wildcards, input: flags("catalog", input.catalogs),
+        version=VERSIONS["catalog"],
+    message:
+        "Joining the catalogs by object"
+    shell:
+        "astroml catalog"
+        " {params.catalogs}"
         " --out {output.parquet:q}"
-        " --out {output.fits:q}"
         " 2>&1 | tee {log:q}"
 
 

@@ -40,6 +40,8 @@ EXPORTS = [
 ]
 
 
+FORMATS = list(dict.fromkeys(CONFIG.catalogs.formats))
+JOINED = [task for task in TASKS if not getattr(load_task(task), "MANY_ROWS", False)]
 MAPPED = [task for task in TASKS if hasattr(load_task(task), "MAPS")]
 
 
