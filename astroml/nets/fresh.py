@@ -56,7 +56,7 @@ class Fresh:
         }
         """What decides the objects, besides the seed."""
         self._running: Iterator | None = None
-        self._next, self._threads = -1, 0
+        self._next = -1
 
     def over(self, epoch: int, device: str) -> Iterator[dict]:
         """Yield the batches of an epoch, as ``read_batches`` does, with labels."""
@@ -74,18 +74,17 @@ class Fresh:
         )
 
     def _share(self, device: str):
-        """Halve the threads of a CPU between this thread and the one that draws."""
+        """Give the thread that draws as many threads of a CPU as the network has.
+
+        Each rests while it waits for the other; halves would leave a core idle.
+        """
         if device != "cpu":
             return None
-        self._threads = self._threads or torch.get_num_threads()
-        half = max(1, self._threads // 2)
-        torch.set_num_threads(half)
-        return lambda: torch.set_num_threads(half)
+        threads = torch.get_num_threads()
+        return lambda: torch.set_num_threads(threads)
 
     def close(self) -> None:
-        """Stop drawing, and give the network all threads."""
+        """Stop drawing."""
         if self._running is not None:
             self._running.close()
             self._running = None
-        if self._threads:
-            torch.set_num_threads(self._threads)
