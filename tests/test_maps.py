@@ -207,6 +207,7 @@ def test_the_report_draws_masks_on_candidates(made, tmp_path):
         config=SimpleNamespace(report=SimpleNamespace(top=6)), store=lambda place, cutouts: store
     )
     evidence = SimpleNamespace(
+        many=False,
         rows=lambda: read_rows([made / "one.parquet"]),
         run=run,
         column="tidal_prob",

@@ -26,12 +26,15 @@ def example(realdata, tmp_path, monkeypatch):
     """Return a function that ingests one of the example runs."""
     monkeypatch.setenv("ASTROML_REALDATA", str(realdata))
 
-    def run(name, **changes):
+    def run(name, cutouts="galaxy", **changes):
         whole = config.load(ROOT / f"config/examples/{name}.yaml")
         settings = whole.ingest.model_copy(update=changes)
         survey = load_survey(str(ROOT / f"config/surveys/{whole.survey}.yaml"), settings.bands)
         out, rejects = tmp_path / f"{name}.h5", tmp_path / f"{name}.parquet"
-        ingest(ROOT / whole.input.manifest, survey, out, rejects, settings, root=whole.input.root)
+        ingest(
+            ROOT / whole.input.manifest, survey, out, rejects, settings,
+            root=whole.input.root, cutouts=cutouts,
+        )  # fmt: skip
         assert read_rejects(rejects) == []
         return open_store(out), survey
 
@@ -147,3 +150,20 @@ def test_every_odd_file_is_an_image_or_a_reason(realdata):
     assert images > 20
     assert len(told) > 20
     assert all(reason and right for reason, right in told)
+
+
+def test_hsc_lsb_on_summed_pixels(example, realdata):
+    store, survey = example("hsc_lsb", "halo")
+    found = store.read([0], ("image", "mask", "sigma", "psf_fwhm"))
+    assert store.header.pixel_scale == pytest.approx(4 * survey.pixel_scale)
+    file = realdata / "hsc_lsb_galaxy/lsbg_hsc.fits"
+    for n, (band, facts) in enumerate(survey.bands.items()):
+        pixels = fits.getdata(file, f"IMAGE_{facts.label}").astype(float)
+        unit = 3631e9 * 10 ** (-0.4 * facts.zero_point)
+        # The cutout's 42 pixels are 168 of the file's, about the manifest's position.
+        by_hand = pixels[9:177, 22:190].sum() * unit
+        assert found["image"][0, n].sum(dtype=float) == pytest.approx(by_hand, rel=0.01), band
+        assert found["psf_fwhm"][0, n] > facts.psf_fwhm
+        # Four by four pixels: four times the noise, were it white.
+        assert 3.5 < found["sigma"][0, n] / (facts.sigma * unit) < 8, band
+    assert not found["mask"].any()
