@@ -53,10 +53,10 @@ OTHERS = {
     "sdss": ("--survey", "sdss", "--bands", "g,r,i"),
 }
 """Shallower surveys, to see where the recall falls: each with its own network, trained less."""
-OTHER_TEST = {"objects": 3_000}
+OTHER_TEST = {"objects": 2_500}
 """Flat in surface brightness: as many features in each bin."""
-OTHER_VAL = {"objects": 1_500}
-OTHER_OPTIONS = {"train": {"fresh": 3_000, "fresh_only": True, "epochs": 8, "patience": 8}}
+OTHER_VAL = {"objects": 1_000}
+OTHER_OPTIONS = {"train": {"fresh": 3_000, "fresh_only": True, "epochs": 4, "patience": 4}}
 BATCH = 250
 
 
