@@ -128,9 +128,7 @@ class Loop:
         self.store, self.rows, self.targets, self.fresh = store, rows, targets, fresh
         self.turns = getattr(self.task, "TURNS", {})
         planes = tuple(name for name in getattr(self.task, "PLANES", ()) if store.has(name))
-        self.read = partial(
-            read_batches, store, size=self.run.batch_size, columns=targets, planes=planes
-        )
+        self.planes = planes
         self.fabric = start(where)
         self.normalisation = fit(store, rows["train"])
         torch.manual_seed(self.run.seed)
@@ -150,6 +148,15 @@ class Loop:
         counts = ", ".join(f"{len(rows[split])} {split}" for split in rows)
         drawn = f", {self.run.fresh} fresh per epoch" if fresh else ""
         print(f"objects: {counts}{drawn}; network: {size} parameters")
+
+    def read(self, rows: np.ndarray) -> Iterator[dict]:
+        """Yield the batches of some rows, with planes of labels where they can be told."""
+        marked = None if self.planes else getattr(self.task, "marked", None)
+        header = self.store.header
+        for raw in read_batches(
+            self.store, rows, size=self.run.batch_size, columns=self.targets, planes=self.planes
+        ):
+            yield raw | (marked(raw, header.size, header.pixel_scale) if marked else {})
 
     def epoch(self, tick: Callable[[], None] = lambda: None) -> str:
         """Train for one epoch, validate the averaged weights, and say how it went."""

@@ -12,6 +12,7 @@ from astroml.sky import fields, groups, members, patch, surroundings, wide
 from astroml.sky.lensing import angular_scale, comoving_distance
 from astroml.sky.surroundings import DE_VAUCOULEURS, EXPONENTIAL, POINT
 from astroml.survey import load_survey
+from astroml.tasks import cluster
 from astroml.tasks.cluster import sky as room
 from astroml.tasks.cluster.kinds import MIN_RICHNESS, NEGATIVES, Sky
 
@@ -286,6 +287,24 @@ def test_tiles_without_clusters_hold_poor_groups_alone():
     apart = np.hypot(np.diff(columns["system_x"][pair, slots])[:, 0],
                      np.diff(columns["system_y"][pair, slots])[:, 0])  # fmt: skip
     assert np.median(apart) < 90
+
+
+def test_centres_drawn_from_columns_are_those_of_the_sky():
+    columns = room.population(Sky(objects=24), SURVEY, 7)
+    known = room.truth(columns, np.arange(24), SURVEY, 320)
+    objects = {name: columns[name] for name in ("object_id", "ra", "dec")} | known
+    targets, _ = cluster.targets(objects)
+    drawn = cluster.marked(targets, 320, SURVEY.pixel_scale)["truth"]
+    np.testing.assert_array_equal(drawn, known["truth"])
+    assert (drawn > 0).sum() >= 10
+
+
+def test_fresh_tiles_have_the_targets_of_stored_ones():
+    drawn = room.fresh(Sky(), SURVEY, 64, 4, 1, 0, "cpu")
+    targets, labelled = cluster.targets(drawn)
+    assert labelled.all()
+    assert set(targets) == {"clusters", *cluster.OPTIONAL}
+    np.testing.assert_array_equal(np.isfinite(targets["cluster_z"]).sum(1), drawn["clusters"])
 
 
 def test_tiles_do_not_overlap_on_the_sky():

@@ -45,6 +45,7 @@ class Fresh:
             )
         if survey is None:
             raise AstromlError("train.fresh needs a survey; name one with --survey")
+        self.targets = tasks.load(task).targets
         self.survey = survey.like(header, store.shards[0].parent)
         self.sky = sky or tasks.load(task).Sky()
         self.run, self.size = run, header.size
@@ -69,9 +70,11 @@ class Fresh:
             yield next(self._running)
 
     def _drawn(self, begin: int, device: str) -> Iterator[dict]:
-        return self.module.stream(
+        drawn = self.module.stream(
             self.sky, self.survey, self.size, self.run.batch_size, self.run.seed, device, begin
         )
+        for batch in drawn:
+            yield self.targets(batch)[0] | batch
 
     def _share(self, device: str):
         """Give the thread that draws as many threads of a CPU as the network has.

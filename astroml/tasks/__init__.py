@@ -20,7 +20,8 @@ A task is small functions (see ``lens`` for the model):
 - ``sky.py`` (torch): ``population``; ``stream`` where training can draw fresh objects, ``inject``
   where a signal can be added to real pixels
 
-A task that marks pixels names ``PLANES`` (planes of labels that training reads), ``MAPS`` (maps
+A task that marks pixels names ``PLANES`` (planes of labels that training reads; where a store has
+none, ``marked(targets, size, pixel_scale)`` may draw them from columns), ``MAPS`` (maps
 that infer keeps beside the rows: name -> the output whose logits they are) and ``CHANNELS`` (the
 names of each map's channels).
 """

@@ -16,7 +16,7 @@ from astroml.tasks.cluster.calibrate import NONE, calibrate, ln_richness
 from astroml.tasks.cluster.columns import COLUMNS, designations
 from astroml.tasks.cluster.figures import panels
 from astroml.tasks.cluster.kinds import MIN_RICHNESS, NEGATIVES, SLOTS, Sky
-from astroml.tasks.cluster.match import sky_of, true_clusters
+from astroml.tasks.cluster.match import marked, sky_of, true_clusters
 from astroml.tasks.cluster.merge import combine, unique
 from astroml.tasks.cluster.metrics import AXES, CAVEAT, ERROR, LABEL, METRICS, error, score
 
@@ -41,6 +41,7 @@ __all__ = [
     "check",
     "combine",
     "error",
+    "marked",
     "panels",
     "rows",
     "score",

@@ -99,6 +99,34 @@ def true_clusters(objects: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     return {f"cluster_{name}": values.astype(np.float32) for name, values in found.items()}
 
 
+def marked(targets: dict[str, np.ndarray], size: int, pixel_scale: float) -> dict:
+    """Draw the plane of true centres from their places.
+
+    Parameters
+    ----------
+    targets : dict
+        ``cluster_x``, ``cluster_y`` (n, SLOTS), arcsec from the tile's centre, NaN for none.
+    size : int
+        Side of the tiles, px.
+    pixel_scale : float
+        arcsec
+
+    Returns
+    -------
+    dict
+        ``truth`` (n, y, x) uint8: 1 + k at the pixel of cluster k's centre.
+    """
+    x, y = (np.asarray(targets[f"cluster_{name}"], float) for name in "xy")
+    column, row = (np.rint(np.nan_to_num(one, nan=1e9) / pixel_scale + (size - 1) / 2)
+                   for one in (x, y))  # fmt: skip
+    inside = (column >= 0) & (column < size) & (row >= 0) & (row < size)
+    truth = np.zeros((len(x), size, size), np.uint8)
+    tile, slot = np.nonzero(inside)
+    at = (tile, row[inside].astype(int), column[inside].astype(int))
+    truth[at] = 1 + slot
+    return {"truth": truth}
+
+
 def listed(slots: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Return the clusters of ``true_clusters`` as a list.
 
