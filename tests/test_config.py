@@ -95,6 +95,10 @@ def test_options_come_as_text_or_file(tmp_path):
         options_from(config.Ingest, "{chunk: 7}")
 
 
+def test_every_task_finds_a_size_for_its_set():
+    assert {tasks.load(name).SET for name in tasks.names()} <= set(config.Ingest().size)
+
+
 def test_sets_that_are_not_named_keep_their_size():
     sets = {"size": {"halo": 40}, "scale": {"halo": 0.8}}
     ingest = load({"tasks": {"lens": {}}, "ingest": sets}).ingest

@@ -131,9 +131,3 @@ def test_a_change_reruns_what_depends_on_it(finished):
     )
     assert jobs["ingest"] == 2
     assert jobs["train"] == 2
-
-
-def test_a_set_without_a_size_stops_before_any_job(project):
-    config = changed(GIVEN, "ingest", "size", value={"galaxy": 24})
-    with pytest.raises(AssertionError, match="no size for the cutout set 'halo'"):
-        snakemake(project, config, "--dry-run")

@@ -22,11 +22,6 @@ validate(config, "../schemas/config.schema.json", set_default=False)
 
 TASKS = list(chosen_tasks(CONFIG))
 SETS = sorted({load_task(task).SET for task in TASKS})
-if lost := [cutouts for cutouts in SETS if cutouts not in CONFIG.ingest.size]:
-    raise WorkflowError(
-        f"ingest.size: no size for the cutout set {lost[0]!r}, which the tasks of this run need; "
-        f"it has {', '.join(CONFIG.ingest.size)}"
-    )
 CHUNKS = range(CONFIG.ingest.chunks)
 RESULTS = f"results/{CONFIG.run}"
 CATALOGS = f"catalogs/{CONFIG.run}"
