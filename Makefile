@@ -18,7 +18,7 @@ demo: .venv/.run  ## Install, then run the whole workflow on a simulated survey.
 test: .venv/.test  ## Run the whole test suite.
 	$(RUN) pytest -n auto --dist loadfile
 
-fast: .venv/.test  ## Run all tests but the slow ones: under two minutes on two cores.
+fast: .venv/.test  ## Run all tests but the slow ones: some two minutes on two cores.
 	$(RUN) pytest -n auto --dist loadfile -m "not slow"
 
 lint: .venv/.test .venv/.lint  ## Check style, formats and the workflow.

@@ -339,6 +339,7 @@ def test_unknown_redshifts_and_richness_teach_nothing():
         assert rest[-1].weight.grad.any()
 
 
+@pytest.mark.slow
 def test_learns_a_few_tiles_by_heart():
     """The heat map is highest at the centre, z is right to 0.02 and the richness to a tenth."""
     batch = ready(sky(8, 128, clusters=[6]))

@@ -75,6 +75,7 @@ def logits(net, batch):
         return net(batch)["lens_logit"].numpy()
 
 
+@pytest.mark.slow
 def test_hiding_the_arc_lowers_the_score(pairs):
     pixels, arcs, net, normalisation, lenses, twins = pairs
     assert len(lenses) > 30

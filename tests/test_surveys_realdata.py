@@ -160,7 +160,12 @@ def test_noise_is_that_of_the_pixels(each, name):
 @pytest.mark.realdata
 @pytest.mark.parametrize(
     ("name", "rel"),
-    [("hsc_deep", 0.1), ("sdss_mosaics", 0.2), ("kpno_r", 0.15), ("hsc_cutouts", 0.1)],
+    [
+        ("hsc_deep", 0.1),
+        pytest.param("sdss_mosaics", 0.2, marks=pytest.mark.slow),
+        ("kpno_r", 0.15),
+        ("hsc_cutouts", 0.1),
+    ],
 )
 def test_seeing_is_that_of_the_stars(each, realdata, name, rel):
     """The narrowest bright sources of a field are stars; those of the star cutouts all are."""
