@@ -28,19 +28,13 @@ def read_rows(paths) -> dict[str, np.ndarray]:
         column -> (n,) array, (n, k) where a cell holds a list; text as numpy strings.
     """
     import pyarrow as pa
-    import pyarrow.parquet as pq
 
     paths = [Path(path) for path in paths]
     if not paths:
         raise AstromlError("no rows given; name the Parquet files that infer wrote")
     parts = []
     for path in paths:
-        if not path.is_file():
-            raise AstromlError(f"{path}: no such rows; run infer first")
-        try:
-            parts.append(pq.ParquetFile(path).read())
-        except pa.ArrowInvalid as fault:
-            raise AstromlError(f"{path}: not a Parquet file that can be read ({fault})") from None
+        parts.append(read_parquet(path, "no such rows; run infer first"))
         if len(parts) > 1 and not len(parts[-1]):
             parts.pop()  # no row, so nothing told which quality columns there are
             continue
@@ -57,6 +51,19 @@ def read_rows(paths) -> dict[str, np.ndarray]:
         [part.select(parts[0].column_names) for part in parts], promote_options="permissive"
     )
     return {name: as_numpy(table[name]) for name in table.column_names}
+
+
+def read_parquet(path: Path, missing: str):
+    """Read a Parquet file as an Arrow table; ``missing`` is what is said where there is none."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    if not path.is_file():
+        raise AstromlError(f"{path}: {missing}")
+    try:
+        return pq.ParquetFile(path).read()
+    except pa.ArrowInvalid as fault:
+        raise AstromlError(f"{path}: not a Parquet file that can be read ({fault})") from None
 
 
 def as_numpy(column) -> np.ndarray:

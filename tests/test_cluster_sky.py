@@ -346,13 +346,14 @@ def test_noise_has_the_level_that_is_stated():
 
 def test_fresh_batches_go_on():
     sky = Sky(objects=1, side=100)
-    batches = room.stream(sky, SURVEY, 95, 3, seed=1, device="cpu", start=4)
-    first = next(batches)
+    first, after = (
+        room.fresh(sky, SURVEY, 95, 3, seed=1, number=number, device="cpu") for number in (4, 5)
+    )
     again = room.fresh(sky, SURVEY, 95, 3, seed=1, number=4, device="cpu")
     assert torch.equal(first["image"], again["image"])
     assert first["truth"].shape == (3, 95, 95)
     assert first["truth"].dtype == torch.uint8
-    assert not torch.equal(first["image"], next(batches)["image"])
+    assert not torch.equal(first["image"], after["image"])
     assert first["cluster_ra_0"].dtype == np.float64
     assert first["clusters"].shape == (3,)
 

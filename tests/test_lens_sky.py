@@ -1,12 +1,11 @@
 """The lens finder's labels and its endless training sky."""
 
-from itertools import islice
-
 import numpy as np
 import pytest
 import torch
 
 from astroml import tasks
+from astroml.sky.kinds import draw_kinds
 from astroml.survey import load_survey
 from astroml.tasks.lens import NEGATIVES, Sky
 
@@ -33,8 +32,8 @@ def known(drawn, survey):
 
 
 def batches(survey, count, start=0, seed=5, batch=BATCH):
-    made = sky_room.stream(Sky(), survey, SIZE, batch, seed, "cpu", start)
-    return list(islice(made, count))
+    numbers = range(start, start + count)
+    return [sky_room.fresh(Sky(), survey, SIZE, batch, seed, one, "cpu") for one in numbers]
 
 
 def test_labels_of_a_lens_are_its_parameters(drawn, known):
@@ -124,7 +123,8 @@ def test_twins_are_in_the_same_batch(survey):
 def test_fractions_hold_over_many_small_batches(survey):
     """A kind whose share of a batch is below one half still comes, as often as it should."""
     sky = Sky(objects=6)
-    kinds = np.concatenate([sky_room._kinds(sky, seed)[0] for seed in range(1500)])
+    drawn = ("lens", sky.lens_fraction, sky.negatives, NEGATIVES)
+    kinds = np.concatenate([draw_kinds(sky.objects, *drawn, seed) for seed in range(1500)])
     weights = sky.negatives
     assert np.mean(kinds == "lens") == pytest.approx(0.4, abs=0.01)
     for kind in NEGATIVES:

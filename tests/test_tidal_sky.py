@@ -1,7 +1,6 @@
 """The simulated sky of tidal features: light, surface brightness, truth, twins, foreground."""
 
 import csv
-from itertools import islice
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -450,12 +449,12 @@ def test_fits_files_and_their_truth(tmp_path):
 
 
 def test_fresh_batches_are_what_a_store_holds(survey):
-    made = list(islice(sky_room.stream(Sky(), survey, 48, 8, 5, "cpu"), 3))
+    made = [sky_room.fresh(Sky(), survey, 48, 8, 5, number, "cpu") for number in range(3)]
     assert made[0]["truth"].shape == (8, 48, 48)
     assert made[0]["truth"].dtype == torch.uint8
     ids = np.concatenate([one["object_id"] for one in made])
     assert len(np.unique(ids)) == 24
-    again = next(sky_room.stream(Sky(), survey, 48, 8, 5, "cpu", 2))
+    again = sky_room.fresh(Sky(), survey, 48, 8, 5, 2, "cpu")
     assert torch.equal(again["image"], made[2]["image"])
     targets, labelled = tasks.load("tidal").targets(made[0])
     assert labelled.all()

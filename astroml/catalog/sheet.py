@@ -9,12 +9,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from astroml import __version__
 from astroml.catalog.columns import HEALPIX
-from astroml.errors import AstromlError
-from astroml.rows import as_numpy
+from astroml.rows import as_numpy, read_parquet
 from astroml.tasks import Column
 
 TYPES = {"string": "str", "large_string": "str", "float": "float32", "double": "float64"}
@@ -58,12 +56,7 @@ def meaning(schema: pa.Schema) -> tuple[Column, ...]:
 def read_sheet(path: str | Path) -> Sheet:
     """Read a catalog that ``write_parquet`` wrote."""
     path = Path(path)
-    if not path.is_file():
-        raise AstromlError(f"{path}: no such catalog; run astroml catalog first")
-    try:
-        table = pq.ParquetFile(path).read()
-    except pa.ArrowInvalid as fault:
-        raise AstromlError(f"{path}: not a Parquet file that can be read ({fault})") from None
+    table = read_parquet(path, "no such catalog; run astroml catalog first")
     about = (table.schema.metadata or {}).get(b"astroml.provenance", b"{}")
     return Sheet(table, meaning(table.schema), path.stem, about=json.loads(about))
 
@@ -126,13 +119,12 @@ def cells(ra: np.ndarray, dec: np.ndarray) -> np.ndarray:
     ra, dec : (n,) array
         deg, ICRS.
     """
+    from astropy import units as u
     from astropy_healpix.core import lonlat_to_healpix
 
     known = np.isfinite(ra) & np.isfinite(dec)
     found = np.full(len(known), -1, np.int64)
     lon, lat = np.radians(np.asarray(ra)[known]), np.radians(np.asarray(dec)[known])
-    from astropy import units as u
-
     found[known] = lonlat_to_healpix(lon * u.rad, lat * u.rad, 2**29, order="nested")
     return found
 

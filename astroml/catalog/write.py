@@ -17,7 +17,7 @@ from astroml.catalog.hats import write_hats
 from astroml.catalog.sheet import Sheet, along_the_sky, read_sheet
 from astroml.errors import AstromlError
 from astroml.provenance import replacing, stamp
-from astroml.rows import as_numpy
+from astroml.rows import as_numpy, read_parquet
 from astroml.store.layout import FLAGS
 from astroml.tasks import Column
 
@@ -195,12 +195,7 @@ def _names(path: Path) -> list[str]:
 
 def _read(path: Path, columns: tuple[Column, ...]) -> pa.Table:
     """Read one file of rows and hold it against the columns."""
-    if not path.is_file():
-        raise AstromlError(f"{path}: no such rows; run infer first")
-    try:
-        table = pq.ParquetFile(path).read()
-    except pa.ArrowInvalid as fault:
-        raise AstromlError(f"{path}: not a Parquet file that can be read ({fault})") from None
+    table = read_parquet(path, "no such rows; run infer first")
     names = [column.name for column in columns]
     if not len(table):  # no object, so nothing told which quality columns there are
         for column in quality(set(names) - set(table.column_names)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Iterator
 
@@ -24,7 +25,7 @@ class Fresh:
     Parameters
     ----------
     task : str
-        Name of the task, whose ``sky.stream`` draws.
+        Name of the task, whose ``sky.fresh`` draws.
     run : TrainOptions
         Objects per epoch, batch size, seed.
     store : Store
@@ -39,7 +40,7 @@ class Fresh:
         self, task: str, run: TrainOptions, store: Store, sky: Strict | None, survey: Survey | None
     ):
         self.module, header = tasks.load(task, "sky"), store.header
-        if not hasattr(self.module, "stream"):
+        if not hasattr(self.module, "fresh"):
             raise AstromlError(
                 f"task {task} has no sky that can be drawn while training; set train.fresh to 0"
             )
@@ -70,10 +71,10 @@ class Fresh:
             yield next(self._running)
 
     def _drawn(self, begin: int, device: str) -> Iterator[dict]:
-        drawn = self.module.stream(
-            self.sky, self.survey, self.size, self.run.batch_size, self.run.seed, device, begin
-        )
-        for batch in drawn:
+        for number in itertools.count(begin):
+            batch = self.module.fresh(
+                self.sky, self.survey, self.size, self.run.batch_size, self.run.seed, number, device
+            )
             yield self.targets(batch)[0] | batch
 
     def _share(self, device: str):

@@ -17,8 +17,8 @@ A task is small functions (see ``lens`` for the model):
   counted twice; the others are left out where the catalog is written. ``ANY_SIZE = True``: its
   weights score cutouts of other sides than they were trained on.
 - ``net.py`` (torch): ``build``, ``objectives``
-- ``sky.py`` (torch): ``population``; ``stream`` where training can draw fresh objects, ``inject``
-  where a signal can be added to real pixels
+- ``sky.py`` (torch): ``population``; ``fresh`` where training can draw objects of its own,
+  ``inject`` where a signal can be added to real pixels
 
 A task that marks pixels names ``PLANES`` (planes of labels that training reads; where a store has
 none, ``marked(targets, size, pixel_scale)`` may draw them from columns), ``MAPS`` (maps
@@ -33,6 +33,8 @@ import pkgutil
 import re
 from dataclasses import dataclass
 from types import ModuleType
+
+import numpy as np
 
 from astroml.errors import AstromlError
 
@@ -82,6 +84,20 @@ class Panel:
     x_label: str
     y_label: str
     data: dict
+
+
+def labelled(objects: dict[str, np.ndarray], task: str, label: str) -> np.ndarray:
+    """Return which rows (n,) of a store have a label for a task.
+
+    All of them if the store has the column, unless a text column ``labels`` names the tasks that a
+    row has labels for.
+    """
+    rows = len(objects["object_id"])
+    if label not in objects:
+        return np.zeros(rows, bool)
+    if "labels" not in objects:
+        return np.ones(rows, bool)
+    return np.array([task in str(value).split() for value in objects["labels"]], bool)
 
 
 def names() -> list[str]:

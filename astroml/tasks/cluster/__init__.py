@@ -11,6 +11,7 @@ from astroml.calibration import probability
 from astroml.config import TaskOptions, TrainOptions
 from astroml.errors import AstromlError
 from astroml.store.layout import FLAGS
+from astroml.tasks import labelled
 from astroml.tasks.cluster import mass, redshift
 from astroml.tasks.cluster.calibrate import NONE, calibrate, ln_richness
 from astroml.tasks.cluster.columns import COLUMNS, designations
@@ -117,14 +118,9 @@ def targets(objects: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.n
         Rows that were given a label: all of them if the column is there, unless a text column
         ``labels`` names the tasks a row has labels for.
     """
-    rows = len(objects["object_id"])
-    known = true_clusters(objects)
-    if LABEL not in objects:
-        return {LABEL: np.full(rows, np.nan, np.float32)} | known, np.zeros(rows, bool)
-    labelled = np.ones(rows, bool)
-    if "labels" in objects:
-        labelled = np.array(["cluster" in str(value).split() for value in objects["labels"]], bool)
-    return {LABEL: np.asarray(objects[LABEL], np.float32)} | known, labelled
+    known = labelled(objects, "cluster", LABEL)
+    number = objects.get(LABEL, np.full(len(known), np.nan))
+    return {LABEL: np.asarray(number, np.float32)} | true_clusters(objects), known
 
 
 def check(targets: dict[str, np.ndarray], split: str, options: Options | None = None) -> None:

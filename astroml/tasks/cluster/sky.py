@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -13,14 +11,16 @@ from astroml.errors import AstromlError
 from astroml.sky import bright, groups, members, noise, patch
 from astroml.sky.conditions import conditions, defects
 from astroml.sky.conditions import stream as generator
+from astroml.sky.kinds import draw_kinds, fresh_population
 from astroml.sky.lensing import angular_scale, comoving_distance
 from astroml.sky.wide import draw_tiles
 from astroml.survey import Survey
 from astroml.tasks.cluster.kinds import MIN_RICHNESS, NEGATIVES, POSITIVE, SLOTS, Sky
+from astroml.tasks.cluster.match import marked
 
-__all__ = ["PLANES", "UNITS", "fresh", "inputs", "labels", "population", "render", "stream"]
+__all__ = ["PLANES", "UNITS", "fresh", "inputs", "labels", "population", "render"]
 
-LAYOUT, OWN, TILE = range(3)
+OWN, TILE = 1, 2
 """Streams of random numbers; a generator is seeded by (seed, stream, tile)."""
 
 PLANES = ("truth",)
@@ -91,7 +91,7 @@ def population(sky: Sky, survey: Survey, seed: int) -> dict[str, np.ndarray]:
     """
     if sky.members:
         members.real_table(sky.members)
-    kind = _kinds(sky, seed)
+    kind = draw_kinds(sky.objects, POSITIVE, sky.cluster_fraction, sky.negatives, NEGATIVES, seed)
     drawn, seen = [], []
     for key, name in enumerate(kind):
         drawn.append(_tile(generator(seed, TILE, key), str(name), sky))
@@ -116,24 +116,6 @@ def population(sky: Sky, survey: Survey, seed: int) -> dict[str, np.ndarray]:
 def inputs(sky: Sky) -> list:
     """Return the files that the population is drawn from."""
     return [members.real_table(sky.members)] if sky.members else []
-
-
-def _kinds(sky: Sky, seed: int) -> np.ndarray:
-    """Return the kind (n,) of each tile; numbers are the shares, rounded up or down by chance."""
-    if odd := set(sky.negatives) - set(NEGATIVES):
-        raise AstromlError(
-            f"negatives: found {', '.join(sorted(odd))}, expected some of {', '.join(NEGATIVES)}"
-        )
-    weights = np.array([sky.negatives.get(kind, 0.0) for kind in NEGATIVES])
-    if not (weights >= 0).all() or (not weights.sum() > 0 and sky.cluster_fraction < 1):
-        raise AstromlError("negatives: give weights of at least 0, and some kind one above 0")
-    rest = (1 - sky.cluster_fraction) * weights / max(weights.sum(), 1e-9)
-    edges = sky.objects * np.cumsum([0, sky.cluster_fraction, *rest])
-    edges[-1] = sky.objects
-    shift = generator(seed, LAYOUT, 1).random()
-    counts = np.diff(np.floor(np.round(edges, 6) + shift).astype(int))
-    kind = np.repeat([POSITIVE, *NEGATIVES], counts)
-    return kind[generator(seed, LAYOUT, 0).permutation(len(kind))]
 
 
 def _tile(rng: np.random.Generator, kind: str, sky: Sky) -> dict:
@@ -258,16 +240,16 @@ def truth(columns: dict, rows, survey: Survey, size: int) -> dict[str, np.ndarra
     inside = (richness > 0) & (column >= 0) & (column < size) & (line >= 0) & (line < size)
     centre = columns["ra"][rows, None], columns["dec"][rows, None]
     ra, dec = patch.sky_position(*centre, x, y)
-    plane = np.zeros((len(rows), size, size), np.uint8)
     slot = np.cumsum(inside, 1) - 1
-    known = {}
-    for name, values in zip(TRUTH, (ra, dec, z, richness)):
-        table = np.full((len(rows), SLOTS), np.nan, np.float64 if TRUTH[name] else np.float32)
-        table[np.nonzero(inside)[0], slot[inside]] = values[inside]
-        known |= {f"cluster_{name}_{k}": table[:, k] for k in range(SLOTS)}
-    where = np.nonzero(inside)[0], line[inside].astype(int), column[inside].astype(int)
-    plane[where] = 1 + slot[inside]
-    return {"truth": plane, "clusters": inside.sum(1), **known}
+    tables = {}
+    for name, values in zip((*TRUTH, "x", "y"), (ra, dec, z, richness, x, y)):
+        kind = np.float32 if TRUTH.get(name) == "" else np.float64
+        tables[name] = np.full((len(rows), SLOTS), np.nan, kind)
+        tables[name][np.nonzero(inside)[0], slot[inside]] = values[inside]
+    places = {f"cluster_{name}": tables.pop(name) for name in "xy"}
+    known = {f"cluster_{name}_{k}": one[:, k] for name, one in tables.items() for k in range(SLOTS)}
+    plane = marked(places, size, survey.pixel_scale)
+    return plane | {"clusters": inside.sum(1)} | known
 
 
 NUMBERS = ("clusters", *(f"cluster_{name}_{k}" for name in TRUTH for k in range(SLOTS)))
@@ -341,10 +323,6 @@ def _check_width(columns: dict, survey: Survey, size: int) -> None:
         )
 
 
-FRESH = 2**32
-"""Seeds of fresh batches start at multiples of this, above those that people choose."""
-
-
 def fresh(
     sky: Sky, survey: Survey, size: int, batch_size: int, seed: int, number: int, device: str
 ) -> dict:
@@ -352,16 +330,10 @@ def fresh(
 
     Parameters
     ----------
-    sky : Sky
-        Fractions of the kinds, clusters; ``objects`` is not used.
-    survey : Survey
-        Bands, pixels, seeing and noise.
+    sky, survey, batch_size, seed, number
+        See ``sky.kinds.fresh_population``.
     size : int
         Side of the tiles, px.
-    batch_size : int
-        Tiles.
-    seed, number : int
-        Which batch: both decide every draw.
     device : str
         ``cpu`` or ``cuda``.
 
@@ -373,25 +345,12 @@ def fresh(
         ``ebv`` (n,) float32. Numpy columns (n,) as in a store: ``object_id``, ``ra``, ``dec``,
         ``group`` and the labels.
     """
-    own = (seed + 1) * FRESH + number
-    columns = population(sky.model_copy(update={"objects": batch_size}), survey, own)
+    columns, own = fresh_population(population, sky, survey, batch_size, seed, number)
     _check_width(columns, survey, size)
     drawn = draw_tiles(columns, survey, size, np.arange(batch_size), device, own)
     known = truth(columns, np.arange(batch_size), survey, size)
     drawn["truth"] = torch.from_numpy(known.pop("truth")).to(device)
     drawn["ebv"] = torch.from_numpy(columns["ebv"].astype(np.float32)).to(device)
-    places = {name: columns[name] for name in ("ra", "dec", "group")}
-    ids = number * batch_size + columns["object_id"]
+    places = {name: columns[name] for name in ("object_id", "ra", "dec", "group")}
     told = labels(columns, known | {"psf_fwhm": columns["psf_fwhm"]})
-    return drawn | {"object_id": ids} | places | told
-
-
-def stream(
-    sky: Sky, survey: Survey, size: int, batch_size: int, seed: int, device: str, start: int = 0
-) -> Iterator[dict]:
-    """Yield fresh batches without end; ``start`` goes on where so many were drawn.
-
-    See ``fresh``, which draws any one of them.
-    """
-    for number in itertools.count(start):
-        yield fresh(sky, survey, size, batch_size, seed, number, device)
+    return drawn | places | told

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Iterator
 
 import numpy as np
 import torch
 
-from astroml.errors import AstromlError
 from astroml.sky import galaxies
 from astroml.sky.conditions import conditions, defects, places
 from astroml.sky.conditions import stream as generator
 from astroml.sky.hosts import inject
+from astroml.sky.kinds import draw_kinds, fresh_population, hosts_of
 from astroml.sky.lenses import draw_lens, draw_source
 from astroml.sky.noise import CLEAN
 from astroml.sky.render import draw_cutouts, render
 from astroml.survey import Survey, galactic_extinction
 from astroml.tasks.lens import NEGATIVES, Sky
 
-__all__ = ["UNITS", "bare", "fresh", "inject", "labels", "population", "render", "stream"]
+__all__ = ["UNITS", "bare", "fresh", "inject", "labels", "population", "render"]
 
-LAYOUT, LIGHT, OWN, SCATTER = range(4)
+LIGHT, OWN, SCATTER = 1, 2, 3
 AROUND = 6
 """Streams of random numbers; a generator is seeded by (seed, stream, object). 4 and 5 are those of
 injected arcs."""
@@ -81,7 +79,8 @@ def population(sky: Sky, survey: Survey, seed: int) -> dict[str, np.ndarray]:
         ``object_id``, ``ra``, ``dec``, ``ebv``, ``group`` (-1: none), ``kind``, ``is_lens``, and
         what ``render.render`` takes, each (n, ...). A twin has its lens's light, seeing and group.
     """
-    kind, key = _kinds(sky, seed)
+    kind = draw_kinds(sky.objects, "lens", sky.lens_fraction, sky.negatives, NEGATIVES, seed)
+    key = hosts_of(kind, "lens")
     wavelengths = np.array([band.wavelength for band in survey.bands.values()])
     drawn = [_draw_object(sky, survey, wavelengths, seed, *one) for one in zip(kind, key)]
     lists = [one.pop("parts") for one in drawn]
@@ -163,10 +162,6 @@ def bare(psf_fwhm: np.ndarray) -> dict[str, np.ndarray]:
     return labels(nothing, {"arc_snr": np.zeros(rows), "psf_fwhm": psf_fwhm})
 
 
-FRESH = 2**32
-"""Seeds of fresh batches start at multiples of this, above those that people choose."""
-
-
 def fresh(
     sky: Sky, survey: Survey, size: int, batch_size: int, seed: int, number: int, device: str
 ) -> dict:
@@ -174,16 +169,10 @@ def fresh(
 
     Parameters
     ----------
-    sky : Sky
-        Fractions of the kinds, range and law of theta_e; ``objects`` is not used.
-    survey : Survey
-        Bands, pixels, seeing and noise.
+    sky, survey, batch_size, seed, number
+        See ``sky.kinds.fresh_population``.
     size : int
         Side of the cutouts, px.
-    batch_size : int
-        Objects; a twin's lens is in the same batch.
-    seed, number : int
-        Which batch: both decide every draw.
     device : str
         ``cpu`` or ``cuda``.
 
@@ -194,59 +183,13 @@ def fresh(
         uint8, ``sigma`` (n, band) nJy, ``psf_fwhm`` (n, band) arcsec, ``ebv`` (n,) float32. Numpy
         columns (n,) as in a store: ``object_id``, ``ra``, ``dec``, ``group`` and the labels.
     """
-    own = (seed + 1) * FRESH + number
-    columns = population(sky.model_copy(update={"objects": batch_size}), survey, own)
+    columns, own = fresh_population(population, sky, survey, batch_size, seed, number)
     drawn = draw_cutouts(columns, survey, size, np.arange(batch_size), device, own)
     measured = {name: drawn.pop(name).cpu().numpy() for name in ("arc_snr", "magnification")}
     known = labels(columns, measured | {"psf_fwhm": columns["psf_fwhm"]})
     ebv = torch.from_numpy(columns["ebv"].astype(np.float32)).to(device)
-    places_ = {name: columns[name] for name in ("ra", "dec", "group")}
-    ids = number * batch_size + columns["object_id"]
-    return drawn | {"ebv": ebv, "object_id": ids} | places_ | known
-
-
-def stream(
-    sky: Sky,
-    survey: Survey,
-    size: int,
-    batch_size: int,
-    seed: int,
-    device: str,
-    start: int = 0,
-) -> Iterator[dict]:
-    """Yield fresh batches without end; ``start`` goes on where so many were drawn.
-
-    See ``fresh``, which draws any one of them.
-    """
-    for number in itertools.count(start):
-        yield fresh(sky, survey, size, batch_size, seed, number, device)
-
-
-def _kinds(sky: Sky, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return kind and key (n,) of each object; the key is the object whose light it has.
-
-    Each kind's number is its share rounded up or down, by chance, so that the mean over many small
-    populations is the share.
-    """
-    if odd := set(sky.negatives) - set(NEGATIVES):
-        raise AstromlError(
-            f"negatives: found {', '.join(sorted(odd))}, expected some of {', '.join(NEGATIVES)}"
-        )
-    weights = np.array([sky.negatives.get(kind, 0.0) for kind in NEGATIVES])
-    if not weights.sum() > 0 and sky.lens_fraction < 1:
-        raise AstromlError("negatives: all weights are 0; give some kind a weight above 0")
-    rest = (1 - sky.lens_fraction) * weights / max(weights.sum(), 1e-9)
-    edges = sky.objects * np.cumsum([0, sky.lens_fraction, *rest])
-    edges[-1] = sky.objects
-    # Rounded first: 24.000000001 is 24.
-    counts = np.diff(np.floor(np.round(edges, 6) + generator(seed, LAYOUT, 1).random()).astype(int))
-    kind = np.repeat(["lens", *NEGATIVES], counts)
-    order = generator(seed, LAYOUT, 0).permutation(len(kind))
-    kind, key = kind[order], np.arange(len(kind))
-    twins, hosts = np.flatnonzero(kind == "twin"), np.flatnonzero(kind == "lens")
-    paired = min(len(twins), len(hosts))
-    key[twins[:paired]] = hosts[:paired]
-    return kind, key
+    places_ = {name: columns[name] for name in ("object_id", "ra", "dec", "group")}
+    return drawn | {"ebv": ebv} | places_ | known
 
 
 def _draw_object(sky, survey, wavelengths, seed: int, kind: str, key: int) -> dict:

@@ -10,7 +10,7 @@ from pydantic import Field
 from astroml.config import Strict, TaskOptions, TrainOptions
 from astroml.errors import AstromlError
 from astroml.store import FLAGS
-from astroml.tasks import Column
+from astroml.tasks import Column, labelled
 from astroml.tasks.photoz import pdf, unlike
 from astroml.tasks.photoz.baselines import baselines
 from astroml.tasks.photoz.figures import panels
@@ -148,15 +148,9 @@ def targets(objects: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.n
         Rows with a redshift, unless a text column ``labels`` names the tasks a row has labels for,
         and this one is not among them.
     """
-    rows = len(objects["object_id"])
-    if LABEL not in objects:
-        return {LABEL: np.full(rows, np.nan, np.float32)}, np.zeros(rows, bool)
-    z_spec = np.asarray(objects[LABEL], np.float32)
-    labelled = np.isfinite(z_spec)
-    if "labels" in objects:
-        named = [("photoz" in str(value).split()) for value in objects["labels"]]
-        labelled &= np.array(named, bool)
-    return {LABEL: z_spec}, labelled
+    known = labelled(objects, "photoz", LABEL)
+    z_spec = np.asarray(objects.get(LABEL, np.full(len(known), np.nan)), np.float32)
+    return {LABEL: z_spec}, known & np.isfinite(z_spec)
 
 
 def check(targets: dict[str, np.ndarray], split: str, options: Options | None = None) -> None:

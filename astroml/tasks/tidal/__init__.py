@@ -10,6 +10,7 @@ from pydantic import Field
 from astroml.calibration import platt, probability
 from astroml.config import TaskOptions, TrainOptions
 from astroml.errors import AstromlError
+from astroml.tasks import labelled
 from astroml.tasks.tidal.columns import COLUMNS
 from astroml.tasks.tidal.figures import panels
 from astroml.tasks.tidal.kinds import CLASSES, NEGATIVES, Sky
@@ -103,14 +104,11 @@ def targets(objects: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], np.n
         Rows that were given a label: all of them if the column is there, unless a text column
         ``labels`` names the tasks a row has labels for.
     """
-    rows = len(objects["object_id"])
+    known = labelled(objects, "tidal", LABEL)
     if LABEL not in objects:
-        return {LABEL: np.full(rows, np.nan, np.float32)}, np.zeros(rows, bool)
-    labelled = np.ones(rows, bool)
-    if "labels" in objects:
-        labelled = np.array(["tidal" in str(value).split() for value in objects["labels"]], bool)
+        return {LABEL: np.full(len(known), np.nan, np.float32)}, known
     there = (LABEL, *(name for name in CLASSES if name in objects))
-    return {name: np.asarray(objects[name], np.float32) for name in there}, labelled
+    return {name: np.asarray(objects[name], np.float32) for name in there}, known
 
 
 def check(targets: dict[str, np.ndarray], split: str, options: Options | None = None) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator
-
 import numpy as np
 import torch
 
@@ -14,13 +11,14 @@ from astroml.sky.conditions import conditions, defects, places
 from astroml.sky.conditions import stream as generator
 from astroml.sky.disturb import inject
 from astroml.sky.halo import MEASURED, draw_cutouts, render
+from astroml.sky.kinds import draw_kinds, fresh_population, hosts_of, refuse_unknown
 from astroml.sky.noise import CLEAN
 from astroml.survey import NJY_PER_ZERO_MAG, Survey, galactic_extinction
 from astroml.tasks.tidal.kinds import BITS, CLASSES, NEGATIVES, NUISANCES, POSITIVE, Sky
 
-__all__ = ["PLANES", "UNITS", "bare", "fresh", "inject", "labels", "population", "render", "stream"]
+__all__ = ["PLANES", "UNITS", "bare", "fresh", "inject", "labels", "population", "render"]
 
-LAYOUT, HOST, OWN, FEATURE = range(4)
+HOST, OWN, FEATURE = 1, 2, 3
 """Streams of random numbers; a generator is seeded by (seed, stream, object)."""
 
 PLANES = ("truth",)
@@ -81,7 +79,11 @@ def population(sky: Sky, survey: Survey, seed: int) -> dict[str, np.ndarray]:
         ``z``, ``mag_r``, and what ``render`` takes, each (n, ...). A twin has its tidal galaxy's
         light, field, seeing and group.
     """
-    kind, key = _kinds(sky, seed)
+    refuse_unknown("classes", sky.classes, CLASSES)
+    if not sum(sky.classes.values()) > 0 and sky.tidal_fraction > 0:
+        raise AstromlError("classes: all weights are 0; give some class a weight above 0")
+    kind = draw_kinds(sky.objects, POSITIVE, sky.tidal_fraction, sky.negatives, NEGATIVES, seed)
+    key = hosts_of(kind, POSITIVE)
     wavelengths = np.array([band.wavelength for band in survey.bands.values()])
     # What two objects of one key share is drawn by the kind of the first.
     base = kind[key]
@@ -137,37 +139,6 @@ def labels(columns: dict, rendered: dict) -> dict[str, np.ndarray]:
         "artefact": (columns["defect"] != CLEAN).astype(np.int64),
         "seeing": np.asarray(rendered["psf_fwhm"]).mean(1).astype(np.float32),
     }
-
-
-def _kinds(sky: Sky, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return kind and key (n,) of each object; the key is the object whose light it has.
-
-    Each kind's number is its share rounded up or down, by chance, so that the mean over many small
-    populations is the share.
-    """
-    for what, known in (("negatives", NEGATIVES), ("classes", CLASSES)):
-        if odd := set(getattr(sky, what)) - set(known):
-            raise AstromlError(
-                f"{what}: found {', '.join(sorted(odd))}, expected some of {', '.join(known)}"
-            )
-    weights = np.array([sky.negatives.get(kind, 0.0) for kind in NEGATIVES])
-    if not weights.sum() > 0 and sky.tidal_fraction < 1:
-        raise AstromlError("negatives: all weights are 0; give some kind a weight above 0")
-    if not sum(sky.classes.values()) > 0 and sky.tidal_fraction > 0:
-        raise AstromlError("classes: all weights are 0; give some class a weight above 0")
-    rest = (1 - sky.tidal_fraction) * weights / max(weights.sum(), 1e-9)
-    edges = sky.objects * np.cumsum([0, sky.tidal_fraction, *rest])
-    edges[-1] = sky.objects
-    # Rounded first: 24.000000001 is 24.
-    shift = generator(seed, LAYOUT, 1).random()
-    counts = np.diff(np.floor(np.round(edges, 6) + shift).astype(int))
-    kind = np.repeat([POSITIVE, *NEGATIVES], counts)
-    order = generator(seed, LAYOUT, 0).permutation(len(kind))
-    kind, key = kind[order], np.arange(len(kind))
-    twins, hosts = np.flatnonzero(kind == "twin"), np.flatnonzero(kind == POSITIVE)
-    paired = min(len(twins), len(hosts))
-    key[twins[:paired]] = hosts[:paired]
-    return kind, key
 
 
 def _galaxies(base, key, wavelengths, seed: int) -> dict[str, np.ndarray]:
@@ -241,10 +212,6 @@ def bare(psf_fwhm: np.ndarray) -> dict[str, np.ndarray]:
     return labels(nothing, nothing | {"psf_fwhm": psf_fwhm})
 
 
-FRESH = 2**32
-"""Seeds of fresh batches start at multiples of this, above those that people choose."""
-
-
 def fresh(
     sky: Sky, survey: Survey, size: int, batch_size: int, seed: int, number: int, device: str
 ) -> dict:
@@ -252,16 +219,10 @@ def fresh(
 
     Parameters
     ----------
-    sky : Sky
-        Fractions of the kinds, brightness; ``objects`` is not used.
-    survey : Survey
-        Bands, pixels, seeing and noise.
+    sky, survey, batch_size, seed, number
+        See ``sky.kinds.fresh_population``.
     size : int
         Side of the cutouts, px.
-    batch_size : int
-        Objects; a twin's tidal galaxy is in the same batch.
-    seed, number : int
-        Which batch: both decide every draw.
     device : str
         ``cpu`` or ``cuda``.
 
@@ -273,29 +234,10 @@ def fresh(
         ``ebv`` (n,) float32. Numpy columns (n,) as in a store: ``object_id``, ``ra``, ``dec``,
         ``group`` and the labels.
     """
-    own = (seed + 1) * FRESH + number
-    columns = population(sky.model_copy(update={"objects": batch_size}), survey, own)
+    columns, own = fresh_population(population, sky, survey, batch_size, seed, number)
     drawn = draw_cutouts(columns, survey, size, np.arange(batch_size), device, own)
     measured = {name: drawn.pop(name).cpu().numpy() for name in MEASURED}
     known = labels(columns, measured | {"psf_fwhm": columns["psf_fwhm"]})
     ebv = torch.from_numpy(columns["ebv"].astype(np.float32)).to(device)
-    places_ = {name: columns[name] for name in ("ra", "dec", "group")}
-    ids = number * batch_size + columns["object_id"]
-    return drawn | {"ebv": ebv, "object_id": ids} | places_ | known
-
-
-def stream(
-    sky: Sky,
-    survey: Survey,
-    size: int,
-    batch_size: int,
-    seed: int,
-    device: str,
-    start: int = 0,
-) -> Iterator[dict]:
-    """Yield fresh batches without end; ``start`` goes on where so many were drawn.
-
-    See ``fresh``, which draws any one of them.
-    """
-    for number in itertools.count(start):
-        yield fresh(sky, survey, size, batch_size, seed, number, device)
+    places_ = {name: columns[name] for name in ("object_id", "ra", "dec", "group")}
+    return drawn | {"ebv": ebv} | places_ | known
