@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from astroml.pz import cdf_at, cumulate, quantile
+
 HALF = 0.34
 """Probability on each side of the median, of the interval that an error spans."""
 
@@ -28,22 +30,10 @@ def as_mass(logits: np.ndarray, temperature: float = 1.0) -> np.ndarray:
     return power / power.sum(-1, keepdims=True)
 
 
-def quantile(mass: np.ndarray, edges: np.ndarray, level: float) -> np.ndarray:
-    """Return the redshift (n,) at which each CDF reaches a level between 0 and 1.
-
-    A p(z) is constant within each bin, so that its CDF is linear there.
-    """
-    cdf = np.concatenate([np.zeros((len(mass), 1)), np.cumsum(mass, axis=1)], axis=1)
-    high = np.clip((cdf < level).sum(1), 1, len(edges) - 1)
-    row = np.arange(len(mass))
-    below, above = cdf[row, high - 1], cdf[row, high]
-    share = np.clip((level - below) / np.maximum(above - below, 1e-30), 0, 1)
-    return edges[high - 1] + share * (edges[high] - edges[high - 1])
-
-
 def describe(mass: np.ndarray, edges: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the median (n,) and half the width of the central 68% (n,)."""
-    low, middle, high = (quantile(mass, edges, 0.5 + shift) for shift in (-HALF, 0, HALF))
+    cdf = cumulate(mass)
+    low, middle, high = (quantile(cdf, edges, 0.5 + shift) for shift in (-HALF, 0, HALF))
     return middle, (high - low) / 2
 
 
@@ -56,12 +46,10 @@ def pit(density: np.ndarray, first: np.ndarray, step: np.ndarray, z: np.ndarray)
         Per unit redshift, at the centres ``first + k step``.
     first, step, z : (n,) array
     """
+    # One grid for all: with its first bin at 0 and steps of 1, each redshift has its own place.
     mass = np.asarray(density, float) * step[:, None]
-    cdf = np.concatenate([np.zeros((len(mass), 1)), np.cumsum(mass, axis=1)], axis=1)
-    place = np.clip((z - first) / step + 0.5, 0, mass.shape[1])
-    low = np.minimum(place.astype(int), mass.shape[1] - 1)
-    row = np.arange(len(mass))
-    return cdf[row, low] + (place - low) * (cdf[row, low + 1] - cdf[row, low])
+    edges = np.arange(mass.shape[1] + 1) - 0.5
+    return cdf_at(cumulate(mass), edges, (z - first) / step)
 
 
 def fit_temperature(logits: np.ndarray, z: np.ndarray, edges: np.ndarray) -> float:

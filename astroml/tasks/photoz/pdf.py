@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from astroml.pz import cdf_at, cumulate, find_bin, ks_distance, quantile
+
 ODDS = 0.06
 """Half width, in units of 1 + z, of the interval whose probability the odds are."""
 
@@ -57,34 +59,6 @@ def as_mass(pdf: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     broken |= mass.sum(1) <= 0
     mass[broken] = 1.0
     return mass / mass.sum(1, keepdims=True), broken
-
-
-def cumulate(mass: np.ndarray) -> np.ndarray:
-    """Return the CDF (n, bins + 1) at the edges, from exactly 0 to exactly 1."""
-    cdf = np.zeros((len(mass), mass.shape[1] + 1))
-    np.cumsum(mass, axis=1, out=cdf[:, 1:])
-    return cdf / cdf[:, -1:]
-
-
-def cdf_at(cdf: np.ndarray, edges: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """Return each CDF (n, bins + 1) at its redshift z (n,): 0 below the grid, 1 above."""
-    low = find_bin(edges, z)
-    row = np.arange(len(cdf))
-    share = np.clip((z - edges[low]) / (edges[1] - edges[0]), 0, 1)
-    return cdf[row, low] + share * (cdf[row, low + 1] - cdf[row, low])
-
-
-def find_bin(edges: np.ndarray, z: np.ndarray) -> np.ndarray:
-    """Return the bin (n,) of each redshift, the first or last where it lies beyond the grid."""
-    return np.clip(np.searchsorted(edges, z, side="right") - 1, 0, len(edges) - 2)
-
-
-def quantile(cdf: np.ndarray, edges: np.ndarray, level: float) -> np.ndarray:
-    """Return the redshift (n,) at which each CDF (n, bins + 1) reaches a level above 0."""
-    high = np.argmax(cdf >= level, axis=1)
-    row = np.arange(len(cdf))
-    below, above = cdf[row, high - 1], cdf[row, high]
-    return edges[high - 1] + (level - below) / (above - below) * (edges[high] - edges[high - 1])
 
 
 def describe(mass: np.ndarray, edges: np.ndarray) -> dict[str, np.ndarray]:
@@ -210,17 +184,3 @@ def _best_terms(mass: np.ndarray, z_spec: np.ndarray, edges: np.ndarray) -> np.n
 
     # The temperature first: near the best fit, raising T does nearly the same as lowering a and b.
     return lowest(np.append(lowest(np.zeros(1)), [0.0, 0.0]))
-
-
-def ks_distance(pit: np.ndarray) -> np.ndarray:
-    """Return the Kolmogorov-Smirnov distance of values from uniform on 0 to 1, along the last axis.
-
-    Parameters
-    ----------
-    pit : (..., n) array
-        Values; n at least 1.
-    """
-    pit = np.sort(pit, axis=-1)
-    rank = np.arange(pit.shape[-1])
-    above, below = (rank + 1) / len(rank) - pit, pit - rank / len(rank)
-    return np.maximum(above.max(-1), below.max(-1))
