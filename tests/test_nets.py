@@ -548,6 +548,19 @@ def test_eight_views_do_not_care_how_an_image_lies(tmp_path):
         assert not torch.allclose(told(code, 1)["lens_logit"], once["lens_logit"], atol=1e-4)
 
 
+def test_maps_of_turned_views_are_turned_back(tmp_path):
+    class Echo(torch.nn.Module):
+        def forward(self, batch):
+            return {"map": batch["image"]}
+
+    store, scale = open_store(toy_store(tmp_path / "0.h5", n=20)), Normalisation((2.0,) * 3)
+    once, eight = (
+        gather(Forward(device.start("cpu"), Echo(), scale, 8, views).over(store, np.arange(20)))
+        for views in (1, 8)
+    )
+    np.testing.assert_allclose(eight["map"], once["map"], rtol=1e-5, atol=1e-6)
+
+
 # Backbones
 
 

@@ -9,6 +9,8 @@ import torch
 from astroml.nets.batches import make_ready
 from astroml.nets.host import box_scatter, flux_in, shape, smooth_host
 from astroml.nets.normalise import Normalisation
+from astroml.nets.shape import SIDE as SIDE_OF_SHAPES
+from astroml.nets.shape import Shape
 from astroml.tasks import tidal
 from astroml.tasks.tidal import net as tidal_net
 
@@ -267,6 +269,58 @@ def test_classes_are_balanced_and_unknown_ones_left_out():
     # One of three: each positive weighs as (2 + 1) / (1 + 1).
     assert (logit.grad[0] / -logit.grad[1]).item() == pytest.approx(1.5)
     assert tidal_net.class_loss(torch.zeros(2), torch.full((2,), float("nan"))).item() == 0
+
+
+def test_which_class_it_is_is_asked_of_galaxies_with_features_alone():
+    batch = {
+        "is_tidal": torch.tensor([1.0, 0.0, 1.0]),
+        "stream": torch.tensor([1.0, 0.0, float("nan")]),
+        "shell": torch.tensor([0.0, 0.0, 1.0]),
+    }
+    logits = torch.zeros(3, 4, requires_grad=True)
+    loss = tidal_net.kinds_loss(logits, batch)
+    loss.backward()
+    # Three labels are known of the two: a stream and no shell, and a shell.
+    assert loss.item() == pytest.approx(math.log(2))
+    pulls = [[-1, 1, 0, 0], [0, 0, 0, 0], [0, -1, 0, 0]]
+    torch.testing.assert_close(logits.grad, torch.tensor(pulls) / 6)
+
+
+def test_a_class_is_as_likely_as_a_feature_and_its_kind_together():
+    one, other = torch.tensor([-30.0, 0.0, 2.0, 60.0]), torch.tensor([1.0, 0.5, -40.0, 60.0])
+    product = torch.sigmoid(one.double()) * torch.sigmoid(other.double())
+    expected = torch.logit(product).float()
+    found = tidal_net.both(one, other)
+    torch.testing.assert_close(found[:3], expected[:3], rtol=1e-4, atol=1e-4)
+    assert torch.isfinite(found).all()
+    assert found[3] > 10
+
+
+def test_shapes_are_learnt_from_what_is_marked():
+    torch.manual_seed(1)
+    y, x = grid(64)
+    r = torch.hypot(x, y)
+
+    def marks(rng):
+        at = 12 + 12 * rng.random(), rng.integers(4)
+        ring = ((r - at[0]).abs() < 2).rot90(int(at[1])) & (x > 0).rot90(int(at[1]))
+        blob = (torch.hypot(x - at[0], y) < 6).rot90(int(at[1]))
+        return torch.stack([ring, blob])[:, None].float()
+
+    shape = Shape(2, 8, 16)
+    net = torch.nn.Sequential(torch.nn.Dropout(0), torch.nn.Linear(16, 1))
+    optimiser = torch.optim.Adam([*shape.parameters(), *net.parameters()], 3e-3)
+    rng, maps = np.random.default_rng(1), torch.zeros(16, 2, SIDE_OF_SHAPES, SIDE_OF_SHAPES)
+    truth = torch.tensor([1.0, 0.0] * 8)
+    for _ in range(25):
+        marked = torch.cat([marks(rng) for _ in range(8)])
+        logit = net(shape(marked, maps))[:, 0]
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(logit, truth)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+    marked = torch.cat([marks(rng) for _ in range(8)])
+    assert ((net(shape(marked, maps))[:, 0] > 0) == (truth > 0.5)).all()
 
 
 def test_outputs_do_not_depend_on_the_neighbours_in_the_batch():

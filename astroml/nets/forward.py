@@ -104,6 +104,7 @@ class Forward:
                 output = self.net(ready | seen)
             back = torch.tensor(undo(coin), device=self.fabric.device)
             for name, values in turn(output, back, self.turns).items():
+                values = turn_image(values, undo(coin)) if values.ndim == 4 else values
                 totals[name] = totals[name] + values.float() if name in totals else values
         if len(self.coins) == 1:
             return totals

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -77,6 +77,11 @@ class Options(TaskOptions):
         le=64,
         description="Further passes with other units dropped, whose scatter goes into "
         "tidal_prob_spread.",
+    )
+    views: Literal[1, 2, 4, 8] = Field(
+        1,
+        description="Turns and mirrorings that each cutout is seen in; their mean takes as many "
+        "times as long.",
     )
     members: int = Field(
         1,

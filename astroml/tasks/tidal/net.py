@@ -17,12 +17,14 @@ from torch.nn.functional import (
     avg_pool2d,
     binary_cross_entropy_with_logits,
     interpolate,
+    logsigmoid,
     pad,
 )
 
 from astroml.nets.blocks import Residual, group_norm, pooled
 from astroml.nets.host import Rings, flux_in, smooth_host
 from astroml.nets.normalise import asinh, sinh
+from astroml.nets.shape import Shape, small
 from astroml.tasks.tidal import CLASSES, LABEL, Options
 
 LARGEST = 160
@@ -117,9 +119,12 @@ class TidalFinder(nn.Module):
         nn.init.constant_(self.pixels.bias, RARE)
         self.register_buffer("taught", torch.zeros(()))
         """Whether any truth was seen of which pixels are a feature."""
-        self.dense = nn.Sequential(nn.Linear(2 * (planes[-1] + width), HIDDEN), nn.ReLU())
+        self.shape = Shape(thin + channels, width, HIDDEN)
+        self.kinds = nn.Linear(HIDDEN, len(CLASSES))
+        inside = 2 * (planes[-1] + width) + HIDDEN
+        self.dense = nn.Sequential(nn.Linear(inside, HIDDEN), nn.ReLU())
         self.dropout = nn.Dropout(options.dropout)
-        self.head = nn.Linear(HIDDEN, 1 + len(CLASSES))
+        self.head = nn.Linear(HIDDEN, 1)
         # The same units for every cutout: what is said of one must not depend on its neighbours.
         chance = torch.rand((options.passes, HIDDEN), generator=torch.Generator().manual_seed(1))
         left = (chance >= options.dropout).float() / (1 - options.dropout)
@@ -137,8 +142,10 @@ class TidalFinder(nn.Module):
         Returns
         -------
         dict
-            ``tidal_logit`` and ``<class>_logit`` (n,); ``mask_logit`` (n, channel, y', x'), the
-            channels any feature and each of ``CLASSES``. In inference also ``feature_area`` (n,)
+            ``tidal_logit`` and ``<class>_logit`` (n,); ``kinds`` (n, class), the logits of the
+            classes of a galaxy that has features; ``mask_logit`` (n, channel, y', x'), the channels
+            any feature and each of ``CLASSES``. Where the batch has ``truth``, ``kinds_of_truth``
+            (n, class): what is said of the true mask. In inference also ``feature_area`` (n,)
             arcsec2, ``feature_flux`` and ``feature_flux_err`` (n,) nJy, within the pixels that are
             likelier a feature than not; and ``passes`` (n, k), the ``tidal_logit`` of each pass
             with other units dropped, where the options ask for any.
@@ -151,15 +158,23 @@ class TidalFinder(nn.Module):
         fine = x
         for up, side in zip(self.up, sides[-2::-1]):
             fine = up(fine, side)
-        drawn = interpolate(self.narrow(fine), seen.channels.shape[-2:], mode="bilinear")
+        thin = self.narrow(fine)
+        drawn = interpolate(thin, seen.channels.shape[-2:], mode="bilinear")
         drawn = self.sharpen(torch.cat([drawn, seen.channels], 1))
         # Logits of eight bits would tie, and masks be coarse.
         with torch.autocast(x.device.type, enabled=False):
             mask = self.pixels(drawn.float())
-            hidden = self.dense(torch.cat([pooled(x.float()), pooled(fine.float())], 1))
-            logits = self.head(self.dropout(hidden))
-        output = {"tidal_logit": logits[:, 0], "mask_logit": mask}
-        output |= {f"{name}_logit": logits[:, 1 + at] for at, name in enumerate(CLASSES)}
+            maps = torch.cat([small(thin.float()), small(seen.channels)], 1)
+            # The classes teach the mask nothing.
+            marked = torch.where(self.taught > 0, mask[:, :1].detach(), RARE).sigmoid()
+            shape = self.shape(marked, maps)
+            hidden = self.dense(torch.cat([pooled(x.float()), pooled(fine.float()), shape], 1))
+            logit, kinds = self.head(self.dropout(hidden))[:, 0], self.kinds(self.dropout(shape))
+            output = {"tidal_logit": logit, "mask_logit": mask, "kinds": kinds}
+            if "truth" in batch:
+                true = planes_of(batch["truth"], mask.shape[-1])[:, :1]
+                output["kinds_of_truth"] = self.kinds(self.dropout(self.shape(true, maps)))
+        output |= {f"{name}_logit": both(logit, kinds[:, at]) for at, name in enumerate(CLASSES)}
         if self.training:
             return output
         output["mask_logit"] = mask = torch.where(self.taught > 0, mask, RARE)
@@ -183,6 +198,12 @@ class TidalFinder(nn.Module):
             "feature_flux": sums * to_njy,
             "feature_flux_err": error * to_njy,
         }
+
+
+def both(one: Tensor, other: Tensor) -> Tensor:
+    """Return the logit of the product of two probabilities that are given as logits."""
+    log = (logsigmoid(one) + logsigmoid(other)).clamp(max=-1e-6)
+    return log - torch.log(-torch.expm1(log))
 
 
 def nearest_to_r(bands: tuple[str, ...]) -> int:
@@ -246,11 +267,9 @@ def objectives(net: nn.Module, batch: dict[str, Tensor]) -> Iterator[tuple[str, 
     """Yield the one loss: that of the classes and, where the truth has a plane, of the pixels."""
     output = net(batch)
     loss = class_loss(output["tidal_logit"], batch[LABEL])
-    of_classes = [
-        class_loss(output[f"{name}_logit"], batch[name]) for name in CLASSES if name in batch
-    ]
-    if of_classes:
-        loss = loss + torch.stack(of_classes).mean()
+    for name in ("kinds", "kinds_of_truth"):
+        if name in output:
+            loss = loss + kinds_loss(output[name], batch)
     if "truth" in batch:
         truth = planes_of(batch["truth"], output["mask_logit"].shape[-1])
         there = batch["valid"].any(1, keepdim=True).float()
@@ -280,6 +299,21 @@ def class_loss(logit: Tensor, truth: Tensor) -> Tensor:
     # One is added to each count: a batch may have none of a class.
     weight = ((known.sum() - yes + 1) / (yes + 1)).clamp(1 / HEAVIEST, HEAVIEST)
     each = binary_cross_entropy_with_logits(logit, truth, pos_weight=weight, reduction="none")
+    return (each * known).sum() / known.sum().clamp(min=1)
+
+
+def kinds_loss(logits: Tensor, batch: dict[str, Tensor]) -> Tensor:
+    """Return the mean cross entropy of the classes (n, class) of galaxies that have features.
+
+    Which class it is, is asked of these alone: among all galaxies the question whether there is a
+    feature would drown it.
+    """
+    tidal = batch[LABEL].float() == 1
+    none = torch.full_like(batch[LABEL].float(), torch.nan)
+    truth = torch.stack([batch.get(name, none).float() for name in CLASSES], 1)
+    known = torch.isfinite(truth) & tidal[:, None]
+    truth = torch.where(known, truth, 0.0)
+    each = binary_cross_entropy_with_logits(logits, truth, reduction="none")
     return (each * known).sum() / known.sum().clamp(min=1)
 
 
