@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
@@ -38,7 +40,7 @@ class Shape(nn.Module):
                     group_norm(outside),
                     nn.ReLU(),
                 )
-                for at, (inside, outside) in enumerate(zip(planes, planes[1:]))
+                for at, (inside, outside) in enumerate(pairwise(planes))
             )
         )
         # Where it lies counts: pooled over the image, a ring's arc is like a spiral's.
