@@ -26,7 +26,10 @@ labels must be beyond finding."""
 VAL = {"objects": 3_000, "mu_law": "sky"}
 """Normalisation is fitted on a tenth of it; the rest chooses the epoch and calibrates."""
 BASELINE = {"objects": 6_000}
-OPTIONS = {"train": {"fresh": 6_000, "fresh_only": True, "epochs": 12, "patience": 12}}
+OPTIONS = {
+    "views": 4,
+    "train": {"fresh": 6_000, "fresh_only": True, "epochs": 14, "patience": 14},
+}
 """At most 30 minutes on two cores."""
 KEYS = ("auroc", "average_precision", "completeness_all_at_20pct_contamination_17pct", "ece")
 BRIGHT_KEYS = (
