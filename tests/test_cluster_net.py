@@ -9,7 +9,7 @@ from scipy.ndimage import maximum_filter
 
 from astroml.nets.augment import COINS, view, view_plane
 from astroml.nets.batches import make_ready
-from astroml.nets.colours import BINS, BLUEST, REDDEST, ColourBins
+from astroml.nets.colours import BINS, BLUEST, BRIGHTEST, FAINTEST, MAGS, REDDEST, ColourBins
 from astroml.nets.normalise import Normalisation
 from astroml.nets.peaks import (
     NOWHERE,
@@ -213,12 +213,25 @@ def test_bins_hold_the_colours_on_the_sky(ebv):
     norm = Normalisation(tuple(scale.tolist()))
     out = net(norm.stretch(image), image > -1, scale.expand(2, -1), torch.full((2,), ebv))
     assert out.shape == (2, net.channels, 32, 32)
-    bins = out[:, 4:, 15, 15].unflatten(1, (2, BINS))
+    bins = out[:, 4:-MAGS, 15, 15].unflatten(1, (2, BINS))
     torch.testing.assert_close(bins.sum(2), torch.ones(2, 2), atol=0.01, rtol=0)
     centres = torch.linspace(BLUEST, REDDEST, BINS)
     torch.testing.assert_close((bins * centres).sum(2), colours, atol=0.01, rtol=0)
     # Where there is nothing there is no colour.
     assert not out[:, 4:, :8].any()
+
+
+@pytest.mark.parametrize("mag", [17.3, 20.0, 22.6])
+def test_bins_hold_the_magnitude_of_what_lies_within_an_aperture(mag):
+    net = ColourBins(BANDS)
+    image = torch.zeros((1, 3, 64, 64))
+    image[0, 2, 30:32, 30:32] = 10 ** (-0.4 * (mag - 31.4)) / 4
+    scale = torch.tensor([1.0, 3.0, 5.0])
+    norm = Normalisation(tuple(scale.tolist()))
+    out = net(norm.stretch(image), image > -1, scale[None], torch.zeros(1))[0, -MAGS:, 15, 15]
+    assert out.sum().item() == pytest.approx(1, abs=0.03)
+    centres = torch.linspace(BRIGHTEST, FAINTEST, MAGS)
+    assert ((out * centres).sum() / out.sum()).item() == pytest.approx(mag, abs=0.01)
 
 
 def test_a_band_that_is_missing_has_no_colour():
@@ -228,7 +241,8 @@ def test_a_band_that_is_missing_has_no_colour():
     image = torch.full((1, 3, 32, 32), 5.0) * valid
     out = net(image, valid, torch.ones(1, 3), torch.tensor([torch.nan]))
     assert not out[:, 4 : 4 + BINS].any()
-    assert (out[:, 4 + BINS :].sum(1) > 0.9).all()
+    assert (out[:, 4 + BINS : -MAGS].sum(1) > 0.9).all()
+    assert (out[:, -MAGS:].sum(1) > 0.9).all()
     torch.testing.assert_close(out[:, 3], torch.full((1, 16, 16), 2 / 3))
 
 

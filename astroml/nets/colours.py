@@ -2,17 +2,20 @@
 
 A network that is given brightness in each band must learn logarithms and differences first. Here
 each small aperture gets its AB colours, corrected for the Milky Way's dust, spread over a few
-overlapping bins of colour: what is then summed over a field is a histogram of colours.
+overlapping bins of colour, and its brightness over bins of magnitude: what is then summed over a
+field is a histogram.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import avg_pool2d, conv2d
 
 from astroml.nets.normalise import asinh, sinh
-from astroml.survey import galactic_extinction
+from astroml.survey import NJY_PER_ZERO_MAG, galactic_extinction
 
 WAVELENGTH = {"u": 365, "g": 478, "r": 642, "i": 775, "z": 926, "y": 990, "Y": 990}
 """Effective wavelength, nm, of the bands whose dust is corrected for; of others it stays."""
@@ -23,6 +26,13 @@ seeing, and even, as it stands on two pixels."""
 
 BLUEST, REDDEST, BINS = -0.5, 2.8, 12
 """Centres of the first and the last bin of colour, mag, and their number."""
+
+BRIGHTEST, FAINTEST, MAGS = 15.5, 23.5, 9
+"""Centres of the first and the last bin of brightness in the reddest band, AB mag, and their
+number."""
+
+AB_OF_1_NJY = 2.5 * math.log10(NJY_PER_ZERO_MAG)
+"""AB magnitude of 1 nJy."""
 
 SEEN = 5.0
 """Signal-to-noise ratio at which a colour counts half."""
@@ -46,13 +56,18 @@ class ColourBins(nn.Module):
         known = [WAVELENGTH.get(band, 650) for band in bands]
         dust = galactic_extinction(1.0, known)[0] * [band in WAVELENGTH for band in bands]
         self.register_buffer("dust", torch.tensor(dust, dtype=torch.float32), persistent=False)
-        self.register_buffer("centres", torch.linspace(BLUEST, REDDEST, BINS), persistent=False)
+        colours = torch.linspace(BLUEST, REDDEST, BINS)
+        self.register_buffer("colour_centres", colours, persistent=False)
+        mags = torch.linspace(BRIGHTEST, FAINTEST, MAGS)
+        self.register_buffer("mag_centres", mags, persistent=False)
         along = torch.tensor(APERTURE)
         weight = along[:, None] * along
         # So that the noise of an aperture is that of a pixel.
         weight = (weight / weight.square().sum().sqrt()).expand(self.bands, 1, -1, -1).clone()
         self.register_buffer("weight", weight, persistent=False)
-        self.channels = self.bands + 1 + (self.bands - 1) * BINS
+        self.gain = 2.5 * math.log10(float(weight.amax()))
+        """Magnitudes from an aperture's sum to the flux within it, its middle pixels counting 1."""
+        self.channels = self.bands + 1 + (self.bands - 1) * BINS + MAGS
         """Channels that come out."""
 
     @torch.no_grad()
@@ -61,8 +76,9 @@ class ColourBins(nn.Module):
 
         They are the brightness of each band, stretched; the share of the pixels that is valid; and
         of each pair of neighbouring bands the bins of colour: an aperture's colour lies between the
-        centres of two bins, which share a weight of one, less where it is faint in the redder band.
-        A band that is fainter than its noise counts as bright as that.
+        centres of two bins, which share a weight of one, less where it is faint in the redder band;
+        last, likewise, the bins of its magnitude in the reddest band. A band that is fainter than
+        its noise counts as bright as that.
 
         Parameters
         ----------
@@ -83,8 +99,10 @@ class ColourBins(nn.Module):
             zero = torch.log10(scale) + 0.4 * self.dimming(ebv)  # (n, band)
             mag = -2.5 * (torch.log10(light.clamp(1, ROBUST)) + zero[..., None, None])
             colour = mag[:, :-1] - mag[:, 1:]  # (n, pair, y, x)
-            square = light[:, 1:].clamp(0, ROBUST).square()
-            trust = square / (square + SEEN**2) * ((share[:, :-1] > 0.5) & (share[:, 1:] > 0.5))
+            square = light.clamp(0, ROBUST).square()
+            good = share > 0.5
+            seen = square / (square + SEEN**2) * good
+            trust = seen[:, 1:] * good[:, :-1]
             # Channels last from the start: to turn so many of them costs as much as to make them.
             n, _, high, wide = light.shape
             out = light.new_empty((n, high, wide, self.channels))
@@ -92,8 +110,11 @@ class ColourBins(nn.Module):
             out[..., : self.bands] = asinh(light).permute(0, 2, 3, 1) / 3
             out[..., self.bands] = share.mean(1)
             for pair in range(self.bands - 1):
-                bins = self.spread(colour[:, pair]).mul_(trust[:, pair, ..., None])
+                bins = spread(colour[:, pair], self.colour_centres)
+                bins = bins.mul_(trust[:, pair, ..., None])
                 out[..., first + pair * BINS : first + (pair + 1) * BINS] = bins
+            bins = spread(mag[:, -1] + AB_OF_1_NJY + self.gain, self.mag_centres)
+            out[..., -MAGS:] = bins.mul_(seen[:, -1, ..., None])
             return out.permute(0, 3, 1, 2)
 
     def dimming(self, ebv: Tensor) -> Tensor:
@@ -101,11 +122,12 @@ class ColourBins(nn.Module):
         ebv = torch.nan_to_num(ebv.float(), posinf=0, neginf=0).clamp(0, 2)
         return ebv[:, None] * self.dust
 
-    def spread(self, colour: Tensor) -> Tensor:
-        """Return the weights (..., bin) of the bins for colours (...), mag.
 
-        Linear between the centres of two bins; beyond the first and the last these have all.
-        """
-        step = (REDDEST - BLUEST) / (BINS - 1)
-        away = (colour.clamp(BLUEST, REDDEST)[..., None] - self.centres).abs_()
-        return away.mul_(-1 / step).add_(1).relu_()
+def spread(values: Tensor, centres: Tensor) -> Tensor:
+    """Return the weights (..., bin) of evenly spaced bins for values (...).
+
+    Linear between the centres of two bins; beyond the first and the last these have all.
+    """
+    step = centres[1] - centres[0]
+    away = (values.clamp(centres[0], centres[-1])[..., None] - centres).abs_()
+    return away.mul_(-1 / step).add_(1).relu_()

@@ -34,13 +34,15 @@ OPTIONS = {
     "train": {
         "fresh": 2_500,
         "fresh_only": True,
-        "epochs": 12,
-        "patience": 12,
+        "epochs": 14,
+        "patience": 14,
         "batch_size": 8,
         "shift": 0,
     }
 }
 """At most 30 minutes on two cores."""
+SKY = {"cluster_fraction": 0.65, "several": 0.8}
+"""More clusters to learn from in as many tiles."""
 KEYS = (
     "completeness",
     "purity",
@@ -141,6 +143,7 @@ def evaluate(folder: Path, astroml) -> dict:
     seconds = run.run(
         weights, [val], "train", "--task", "cluster", "--store", val, *DECALS[:2],
         "--work", folder / "cluster.work", "--options", json.dumps(OPTIONS),
+        "--sky", json.dumps(SKY),
     )  # fmt: skip
     found, other = run.measure(test, weights), matched_filter(test)
     values, errors = metrics_of(found, {name: name for name in KEYS})

@@ -38,9 +38,12 @@ PLANES = (2, 3, 4, 6)
 
 LEVELS = len(PLANES)
 
-BOXES = ((2, 1), (8, 1), (16, 1), (16, 3))
-"""Boxes whose colours the dense layers see: side in apertures of two pixels, and how many of these
-along an axis. The largest is 100" wide with pixels of 1.048"."""
+BOXES = ((2, 1), (8, 1), (16, 1), (16, 3), (16, 5), (16, 9))
+"""Boxes in which the dense layers see what there is: side in apertures of two pixels, and how many
+of these along an axis. The largest is 300" wide with pixels of 1.048"."""
+
+SORTS = 16
+"""Sorts of apertures, by colours and brightness together, that the network learns to count."""
 
 COUNTED = 4.0
 """Weight of an aperture in the logarithm of a box's sum."""
@@ -93,12 +96,13 @@ class ClusterFinder(nn.Module):
         self.colours = ColourBins(bands)
         self.stem = convolution(len(bands) + 1, width, 5, 2)
         self.spectrum = convolution(self.colours.channels, width, 1)
+        self.sorts = convolution(self.colours.channels, SORTS, 1)
         planes = tuple(width * times for times in PLANES)
         self.pyramid = Pyramid(width, planes, options.blocks, 2 * width)
         self.heat = nn.Conv2d(2 * width, 1, 1)
         nn.init.constant_(self.heat.bias, RARE)
         self.offset = nn.Conv2d(2 * width, 2, 1)
-        features = self.pyramid.features + len(BOXES) * self.colours.channels
+        features = self.pyramid.features + len(BOXES) * (self.colours.channels + SORTS)
         # Each its own: the gradients of a Gaussian's errors would drown those of the classes.
         self.redshift = dense(features, options.z_bins, options.dropout)
         self.richness = dense(features, 2, options.dropout)
@@ -157,7 +161,9 @@ class ClusterFinder(nn.Module):
             fine = levels[0].float()
             heat = torch.where(cells, self.heat(fine)[:, 0].clamp(min=NOWHERE + 1), NOWHERE)
             maps = {"heat": heat, "offset": self.offset(fine)}
-        levels += histograms(bins)
+            # Red in both colours and no fainter than members are: bins of one colour do not tell.
+            counted = histograms(bins), histograms(torch.relu(self.sorts(bins)).float())
+            levels += [torch.cat(both, 1) for both in zip(*counted)]
         return maps | {f"level_{at}": level for at, level in enumerate(levels)}
 
     def describe(self, maps: dict[str, Tensor], place: Tensor) -> dict[str, Tensor]:
@@ -208,19 +214,20 @@ def peaks_of(side: int) -> int:
     return max(8, (side // 40) ** 2)
 
 
-@torch.no_grad()
 def histograms(bins: Tensor) -> list[Tensor]:
-    """Return the colours (n, channel, y, x) summed over boxes of ``BOXES``, as logarithms.
+    """Return what is counted (n, channel, y, x), summed over boxes of ``BOXES``, as logarithms.
 
     What a dense layer needs most, the number of galaxies of each colour around a place, it would
     otherwise have to be sent through all layers of the pyramid, which learn that slowly.
     """
-    found = []
+    found, mean, size = [], bins, 1
     for side, boxes in BOXES:
-        mean = avg_pool2d(bins, side)
+        # Each from the one before: sides are multiples, and there is less to sum.
+        mean, size = avg_pool2d(mean, side // size) if side > size else mean, side
+        box = mean
         if boxes > 1:
-            mean = avg_pool2d(mean, boxes, 1, boxes // 2, count_include_pad=False)
-        found.append(torch.log1p(COUNTED * mean.clamp(min=0) * side * boxes))
+            box = avg_pool2d(mean, boxes, 1, boxes // 2, count_include_pad=False)
+        found.append(torch.log1p(COUNTED * box.clamp(min=0) * side * boxes))
     return found
 
 
