@@ -52,12 +52,12 @@ class Run:
         except AstromlError:
             return None
 
-    def rejects(self) -> dict[str, list] | None:
-        """Return the columns of the tables of rejects, one after the other."""
+    def rejects(self, cutouts: str = "*") -> dict[str, list] | None:
+        """Return the columns of the tables of rejects, of all sets or of one."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        files = sorted((self.results / "store").glob("*/rejects.parquet"))
+        files = sorted((self.results / "store").glob(f"{cutouts}/rejects.parquet"))
         return pa.concat_tables(map(pq.read_table, files)).to_pydict() if files else None
 
     def benchmarks(self) -> list[dict]:
