@@ -36,7 +36,8 @@ def table(evidence: Evidence) -> dict | None:
     -------
     dict
         ``text`` of what it holds; ``columns``, each with name, unit, description and whether it is
-        a number; ``rows``, each with ``cells`` (text, and what to sort by) and ``links``.
+        a number; ``rows``, each with ``cells`` (text, and what to sort by) and ``links``;
+        ``after``, the column that the links follow.
     """
     rows = evidence.rows()
     if rows is None or not len(rows["object_id"]):
@@ -66,6 +67,7 @@ def table(evidence: Evidence) -> dict | None:
     return {
         "text": _words(evidence, len(order), len(rows["object_id"])),
         "columns": columns,
+        "after": evidence.column,
         "rows": [_row(rows, row, columns, side) for row in order],
     }
 

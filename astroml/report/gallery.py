@@ -166,9 +166,7 @@ def _pictures(
     return uris, side * header.pixel_scale, masks is not None
 
 
-def _redshifts(
-    evidence: Evidence, store: Store, place: str, rows: dict, order: np.ndarray
-) -> list:
+def _redshifts(evidence: Evidence, store: Store, place: str, rows: dict, order: np.ndarray) -> list:
     """Return the p(z) of rows as drawings; none of a task without any."""
     some = {name: values[order] for name, values in rows.items() if values.ndim == 1}
     truth = np.full(len(order), np.nan)

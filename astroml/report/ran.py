@@ -57,11 +57,11 @@ def sets(run: Run) -> list[dict]:
         count = None if lost is None else len(lost["object_id"])
         splits = Counter(store.objects["split"].tolist())
         flags = np.asarray(store.objects.get("flags", []), int)
-        marked = {word: int((flags & bit > 0).sum()) for word, bit in FLAGS.items()}
+        marked = {word: int(np.count_nonzero(flags & bit)) for word, bit in FLAGS.items()}
         lines.append(
             {
                 "name": name,
-                "tasks": [one.name for one in run.evidence() if one.task.SET == name],
+                "tasks": [one.name for one in run.evidence() if name == one.task.SET],
                 "bands": ", ".join(header.bands),
                 "cutout": f'{header.size} px of {header.pixel_scale:g}", '
                 f'{header.size * header.pixel_scale:.1f}" a side',

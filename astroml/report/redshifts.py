@@ -43,7 +43,7 @@ def drawings(rows: dict[str, np.ndarray], truth: np.ndarray) -> list[Markup]:
     peak = pdf.max(1, keepdims=True)
     some = (pdf > NEGLIGIBLE * peak) & (peak > 0)
     last = np.max([*grid[some], *truth[np.isfinite(truth)], grid.min()])
-    top = np.ceil(10 * last + 0.5) / 10
+    top = max(np.ceil(10 * last), 1) / 10
     return [_drawn(*one, top) for one in zip(grid, pdf, np.asarray(truth, float))]
 
 
