@@ -217,7 +217,7 @@ def test_nothing_comes_from_outside_and_every_picture_has_words(simulated, real)
 def test_figures_and_mosaics_of_a_labelled_run(simulated):
     _, found = simulated
     for words in ("Completeness against false positives", "Can the probability be believed?",
-                  "Scores by truth", "Who the false positives are",
+                  "Scores by truth", "Who the false positives are", "Purity on the sky",
                   "Completeness against Einstein radius", "Training", "Missed: lens by truth",
                   "False positives: no lens"):  # fmt: skip
         assert words in found.text, words

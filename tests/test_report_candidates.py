@@ -1,13 +1,14 @@
 """The table of candidates, its links, and the p(z) below a cutout."""
 
 import re
+from pathlib import Path
 from types import SimpleNamespace
 from urllib.parse import parse_qs, urlsplit
 
 import numpy as np
 import pytest
 
-from astroml.report import candidates, figures, redshifts
+from astroml.report import candidates, charts, figures, panels, redshifts
 from astroml.report.viewers import VIEWERS, links
 from astroml.tasks import Column
 
@@ -41,7 +42,7 @@ def made(column, n, **more):
     rows |= {column: rng.random(n), "flags": np.zeros(n, np.int32)} | more
     told = (Column(column, "float32", "arcsec", "", "What it is"),)
     task = SimpleNamespace(COLUMNS=told, SET="galaxy")
-    run = SimpleNamespace(store=lambda *names: None, catalogs=__import__("pathlib").Path("c/run"))
+    run = SimpleNamespace(store=lambda *names: None, catalogs=Path("c/run"))
     return SimpleNamespace(
         rows=lambda: rows, column=column, ranks=column.endswith("_prob"), task=task, run=run,
         name="lens",
@@ -140,3 +141,28 @@ def test_calibration_shows_both_histograms():
     np.testing.assert_array_equal(drawn["before"], before)
     np.testing.assert_array_equal(drawn["after"], after)
     assert axes.lines[0].get_ydata()[0] == 30
+
+
+def test_completeness_and_purity_against_magnitude(monkeypatch):
+    rng = np.random.default_rng(4)
+    mag = rng.uniform(18, 22, 4000)
+    yes = rng.random(4000) < 0.5
+    # All positives brighter than 20 are found, half of the others; one negative in ten passes.
+    passed = np.where(yes, (mag < 20) | (rng.random(4000) < 0.5), rng.random(4000) < 0.1)
+    rows = {"flux_r": 10 ** (0.4 * (31.4 - mag)), "mw_transmission_r": np.ones(4000)}
+    rows["flux_r"][:7] = [-1, 0, np.nan, np.nan, -3, 0, -1]
+    seen = []
+    monkeypatch.setattr(charts, "drawn", lambda panel: seen.append(panel) or {})
+    evidence = SimpleNamespace(column="lens_prob")
+    assert panels.magnitude_figures(evidence, rows, passed * 1.0, yes) == [{}]
+    (panel,) = seen
+    x, share, error = panel.data["series"]["completeness"]
+    assert x.min() > 18
+    away = np.abs(x - 20) > 0.4  # one bin lies across the step
+    expected = np.where(x < 20, 1, 0.5)
+    assert (np.abs(share - expected) <= 4 * error)[away].all()
+    x, share, error = panel.data["series"]["purity of what passes"]
+    expected, away = np.where(x < 20, 1 / 1.1, 0.5 / 0.6), np.abs(x - 20) > 0.4
+    assert (np.abs(share - expected) <= 4 * error)[away].all()
+    assert panel.x_label.endswith("in r [AB mag]")
+    assert panels.magnitude_figures(evidence, {"flux_r": mag}, passed * 1.0, yes) == []
