@@ -169,7 +169,7 @@ def test_every_section_is_there_and_linked(simulated):
     _, found = simulated
     ids = {attrs["id"] for _, attrs in found.tags if "id" in attrs}
     links = {attrs["href"] for attrs in found.all("a")}
-    assert links == {f"#{one}" for one in ids}
+    assert {one for one in links if one.startswith("#")} == {f"#{one}" for one in ids}
     parts = {"lens", "lens-top", "lens-table", "lens-mistakes"}
     assert {"ran", *parts, "rejects", "time", "files"} == ids
 
@@ -207,7 +207,7 @@ def test_nothing_comes_from_outside_and_every_picture_has_words(simulated, real)
         (rules,) = (one["content"] for one in found.all("meta") if one.get("http-equiv"))
         assert rules.startswith("default-src 'none'; img-src data:;")
         outside = [one for one in found.all("a") if not one["href"].startswith("#")]
-        assert len(outside) >= 5 * 100
+        assert len(outside) >= 5 * 46
         known = tuple(address.split("{")[0] for address in viewers.VIEWERS.values())
         for attrs in outside:
             assert attrs["href"].startswith(known)

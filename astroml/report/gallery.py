@@ -168,6 +168,8 @@ def _pictures(
 
 def _redshifts(evidence: Evidence, store: Store, place: str, rows: dict, order: np.ndarray) -> list:
     """Return the p(z) of rows as drawings; none of a task without any."""
+    if not redshifts.gridded(column.name for column in evidence.task.COLUMNS):
+        return []
     some = {name: values[order] for name, values in rows.items() if values.ndim == 1}
     truth = np.full(len(order), np.nan)
     if not evidence.ranks:

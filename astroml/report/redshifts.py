@@ -12,16 +12,21 @@ NEGLIGIBLE = 0.01
 """Share of its peak below which no p(z) needs room on the axis."""
 
 
-def densities(rows: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray] | None:
-    """Return grid and p(z) of rows, each (k, bins); None where they have none.
+def gridded(names) -> list[str]:
+    """Return which of some columns are p(z): beside them, ``_first`` and ``_step`` of a grid."""
+    names = set(names)
+    return sorted(name for name in names if {f"{name}_first", f"{name}_step"} <= names)
 
-    A task with p(z) has a column of lists and, beside it, ``_first`` and ``_step`` of its grid.
-    """
-    for name, pdf in rows.items():
-        ends = (f"{name}_first", f"{name}_step")
-        if getattr(pdf, "ndim", 1) == 2 and set(ends) <= set(rows):
-            first, step = (np.asarray(rows[end], float)[:, None] for end in ends)
-            return first + step * np.arange(pdf.shape[1]), np.asarray(pdf, float)
+
+def densities(rows: dict[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray] | None:
+    """Return grid and p(z) of rows, each (k, bins); None where they have none."""
+    for name in gridded(rows):
+        if rows[name].ndim == 2:
+            first, step = (
+                np.asarray(rows[f"{name}_{end}"], float)[:, None] for end in ("first", "step")
+            )
+            pdf = np.asarray(rows[name], float)
+            return first + step * np.arange(pdf.shape[1]), pdf
     return None
 
 
