@@ -135,6 +135,7 @@ def test_a_mosaic_shows_the_best_in_order(lens, run):
     for one, picture in zip(shown, wanted):
         np.testing.assert_array_equal(one.images[0].get_array(), picture)
         assert one.images[0].origin == "lower"
+    assert figure._repr_png_().startswith(b"\x89PNG")  # what a notebook shows
     with pytest.raises(AstromlError, match="no rows to show"):
         lens.cone(77, 77, 0.001).show()
 
