@@ -77,7 +77,7 @@ def test_of_a_quantity_rows_at_even_steps():
     assert values == sorted(values)
     assert "at even steps" in table["text"]
     small = candidates.table(made("z_phot", 3, z_phot=np.array([0.3, np.nan, 0.1])))
-    assert [row["cells"][3]["text"] for row in small["rows"]] == ["0.1", "0.3"]
+    assert [row["cells"][3]["text"] for row in small["rows"]] == ["0.1000", "0.3000"]
     assert candidates.table(made("z_phot", 0)) is None
 
 

@@ -97,6 +97,6 @@ def _cell(name: str, value) -> dict:
     if isinstance(value, np.floating):
         if not np.isfinite(value):
             return {"text": "", "key": ""}
-        digits = f"{value:.5f}" if name in ("ra", "dec") else f"{value:.4g}"
+        digits = f"{value:.5f}" if name in ("ra", "dec") else f"{value:#.4g}".rstrip(".")
         return {"text": digits, "key": repr(float(value))}
     return {"text": str(value), "key": str(value)}
