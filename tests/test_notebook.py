@@ -10,6 +10,7 @@ import pytest
 
 from astroml.errors import AstromlError
 from astroml.notebook import cells, render, with_parameters
+from astroml.report.terminal import list_files
 
 ROOT = Path(__file__).parent.parent
 SCRIPTS = sorted((ROOT / "workflow/notebooks").glob("*.py"))
@@ -113,3 +114,10 @@ def test_each_begins_with_a_title_and_names_its_parameters(path):
 def test_the_first_has_ten_cells():
     kinds = [kind for kind, _ in cells(SCRIPTS[0].read_text())]
     assert len(kinds) - kinds.count("markdown") == 10
+
+
+def test_pages_are_among_the_files_of_a_run(tmp_path):
+    page = tmp_path / "results/notebooks/x.html"
+    page.parent.mkdir(parents=True)
+    page.touch()
+    assert ("notebook", page) in list_files(tmp_path / "results", tmp_path / "catalogs")

@@ -158,6 +158,7 @@ def test_the_notebooks_run_on_the_run(finished, tmp_path):
         page = path.read_text()
         assert "<img" in page, path
         assert not re.search(r'Warning|Traceback|(src|href)="(?!data:|#)', page), path
+        assert f'href="notebooks/{path.name}"' in (folder / "results/small/report.html").read_text()
     assert planned(folder, config) == set()
 
 

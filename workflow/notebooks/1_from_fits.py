@@ -106,5 +106,6 @@ rows = write_catalog(task, [out / "rows.parquet"], [out / f"{task}.parquet", out
 
 # %%
 catalog = Table.read(out / f"{task}.fits")
-catalog[catalog.colnames[:8]].info(["dtype", "unit"])
+for column in catalog.itercols():
+    print(f"{column.name:20} {column.unit or ''!s:8} {str(column.description or '')[:70]}")
 catalog[catalog.colnames[:8]][:5]
