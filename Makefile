@@ -39,11 +39,12 @@ real: .venv/.run  ## Run the examples on real files (ASTROML_REALDATA, else ../s
 	  $(RUN) astroml summary results/$$run catalogs/$$run; \
 	done
 
-picture: .venv/.run  ## Draw the README's picture from the examples' results.
+picture: .venv/.run  ## Draw the README's pictures from the demo's and the examples' results.
 	$(RUN) python tests/picture.py
 
-references: .venv/.run  ## Write the schema and the references anew from the code.
+references: .venv/.run  ## Write the schema, the references and the README's tables anew.
 	$(RUN) astroml config --write
+	$(RUN) python tests/science/table.py
 
 clean:  ## Remove what runs have made; the environment stays.
 	rm -rf results catalogs/*/ .snakemake
@@ -59,11 +60,11 @@ clean:  ## Remove what runs have made; the environment stays.
 	@touch $@
 
 .venv/.run: .venv/.made pyproject.toml
-	$(BIN)/python -m pip install -q -e .
+	$(BIN)/python -m pip install -q -e '.[notebooks]'
 	@touch $@
 
 .venv/.test: .venv/.run
-	$(BIN)/python -m pip install -q -e '.[test]'
+	$(BIN)/python -m pip install -q -e '.[notebooks,test]'
 	@touch $@
 
 .venv/.lint: .venv/.run

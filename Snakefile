@@ -23,6 +23,7 @@ include: "workflow/rules/explain.smk"
 include: "workflow/rules/score.smk"
 include: "workflow/rules/catalog.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/notebook.smk"
 
 
 rule all:
@@ -35,3 +36,4 @@ rule all:
         metrics_files(),
         selection_files(),
         f"{RESULTS}/report.html",
+        notebook_pages(),

@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from astroml import __version__
+from astroml import __version__, notebook
 from astroml.catalog import commands
 from astroml.errors import AstromlError
 
@@ -305,6 +305,7 @@ def score(
 app.command()(commands.catalog)
 app.command()(commands.query)
 app.command()(commands.crossmatch)
+app.command()(notebook.notebook)
 
 
 @app.command()

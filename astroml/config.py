@@ -173,6 +173,11 @@ class Report(Strict):
 
     top: int = Field(24, ge=1, description="Candidates drawn in the mosaic.")
     bootstrap: int = Field(200, ge=2, description="Resamplings behind each uncertainty.")
+    notebooks: bool = Field(
+        False,
+        description="Whether the notebooks of workflow/notebooks run on the run and become pages "
+        "beside its report; needs astroml-survey[notebooks].",
+    )
 
 
 class Inject(Strict):

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +15,16 @@ from astroml.errors import AstromlError
 from astroml.store import FLAGS, Store
 
 
-def read_rows(paths) -> dict[str, np.ndarray]:
+def read_rows(paths, keep: Callable | None = None) -> dict[str, np.ndarray]:
     """Read rows that infer wrote, in the order given.
 
     Parameters
     ----------
     paths : list of path
         Parquet files with the same columns.
+    keep : callable, optional
+        Says of a column, as Arrow's field, whether to read it; without it all are read. Lists are
+        most of a file.
 
     Returns
     -------
@@ -34,7 +38,7 @@ def read_rows(paths) -> dict[str, np.ndarray]:
         raise AstromlError("no rows given; name the Parquet files that infer wrote")
     parts = []
     for path in paths:
-        parts.append(read_parquet(path, "no such rows; run infer first"))
+        parts.append(read_parquet(path, "no such rows; run infer first", keep))
         if len(parts) > 1 and not len(parts[-1]):
             parts.pop()  # no row, so nothing told which quality columns there are
             continue
@@ -53,7 +57,7 @@ def read_rows(paths) -> dict[str, np.ndarray]:
     return {name: as_numpy(table[name]) for name in table.column_names}
 
 
-def read_parquet(path: Path, missing: str):
+def read_parquet(path: Path, missing: str, keep: Callable | None = None):
     """Read a Parquet file as an Arrow table; ``missing`` is what is said where there is none."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -61,7 +65,8 @@ def read_parquet(path: Path, missing: str):
     if not path.is_file():
         raise AstromlError(f"{path}: {missing}")
     try:
-        return pq.ParquetFile(path).read()
+        file = pq.ParquetFile(path)
+        return file.read([field.name for field in file.schema_arrow if keep is None or keep(field)])
     except pa.ArrowInvalid as fault:
         raise AstromlError(f"{path}: not a Parquet file that can be read ({fault})") from None
 

@@ -1,4 +1,4 @@
-"""Draw the README's picture from the runs in config/examples: ``make picture``."""
+"""Draw the README's pictures from the demo and the runs in config/examples: ``make picture``."""
 
 import sys
 from pathlib import Path
@@ -7,11 +7,15 @@ import numpy as np
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_auc_score
 
+import astroml
 from astroml.report.mosaic import colour, colour_bands
 from astroml.rows import read_rows
 from astroml.store import open_store
 
 OUT = Path("config/examples/real.png")
+DEMO = Path("catalogs/demo.png")
+BEST = 10
+"""Candidates of the demo that are shown."""
 HOSTS = 7
 """DES galaxies shown: those whose injected copies score evenly from lowest to highest."""
 
@@ -38,7 +42,20 @@ def show(axis, picture, text):
     axis.axis("off")
 
 
+def draw_demo() -> None:
+    """Draw the best candidates of the demo."""
+    figure = astroml.open_catalog("lens", run="demo").top(BEST).show(BEST)
+    figure.savefig(DEMO, dpi=60, metadata={"Software": None})
+    print(f"wrote {DEMO}")
+
+
 def main() -> None:
+    """Draw the demo's best, and what the examples made."""
+    draw_demo()
+    draw_examples()
+
+
+def draw_examples() -> None:
     """Draw the two known lenses, and DES galaxies as they are and with arcs added."""
     figure = Figure(figsize=(11, 3.2), layout="constrained")
     known, galaxies = figure.subfigures(1, 2, width_ratios=(1, HOSTS / 1.6))

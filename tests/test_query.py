@@ -103,6 +103,19 @@ def test_all_needs_no_quotes(table):
     """The word is SQL's own."""
     assert table("SELECT count(*) AS n FROM all WHERE lens_prob IS NOT NULL")["n"][0] == N * 0.9 - 7
     assert len(table("--columns", "object_id,tidal_prob")) == N * 1.5
+    dotted = "SELECT all.ra, 1 AS n FROM lens JOIN -- from all\n all USING (object_id, ra)"
+    assert len(table(dotted)) == N * 0.9
+    # Texts, names in quotes and comments are left alone, and UNION ALL is SQL's.
+    text = """SELECT 'é from all' AS "from all" /* join all */ UNION ALL SELECT 'x'"""
+    assert query.with_all(text) == text
+
+
+def test_columns_of_all_keep_their_meaning_unless_computed(ask, tmp_path):
+    out = tmp_path / "out.fits"
+    ask("SELECT object_id, lens_prob * 2 AS lens_prob, theta_e FROM all", "--out", str(out))
+    table = Table.read(out)
+    assert not table["lens_prob"].info.meta
+    assert table["theta_e"].unit == u.arcsec
 
 
 def test_the_top_rows_are_the_whole_rows(table, catalogs):
@@ -170,6 +183,7 @@ def test_the_screen_shows_the_first_rows(ask):
             ["SELECT lens_pro FROM lens"],
             r'"lens_pro" not found .*at character 8; did you mean lens_prob',
         ),
+        (["SELECT ra FROM all WHERE lens_pro > 1"], r"at character 26; did you mean lens_prob"),
         (["SELECT 1 FROM lenz"], r"lenz does not exist at character 15; did you mean lens\?"),
         (["SELECT frob(ra) FROM lens"], r"name frob does not exist at character 8"),
         (["DROP VIEW lens"], "found DROP, expected one SELECT"),

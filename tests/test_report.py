@@ -1,5 +1,7 @@
 """The page of a run and the summary: every section, nothing from outside, the same bytes."""
 
+import base64
+import hashlib
 import json
 import re
 import shutil
@@ -14,7 +16,7 @@ from astroml import config, score, tasks
 from astroml.catalog.write import write_catalog
 from astroml.errors import AstromlError
 from astroml.provenance import digest
-from astroml.report import figures, gallery, metrics, mosaic, page, terminal
+from astroml.report import figures, gallery, metrics, mosaic, page, terminal, viewers
 from astroml.report.gather import Run
 from astroml.store import Header, open_store, write_shard
 
@@ -96,14 +98,13 @@ def write_card(path):
 def write_common(results):
     write_card(results / "weights/lens.json")
     (results / "benchmarks").mkdir()
-    for name, seconds in (
-        ("ingest.galaxy.0", 12.5),
-        ("ingest.galaxy.1", 13.5),
-        ("train.lens", 200),
+    for name, seconds, peak, cpu in (
+        ("another", 0.2, "-", "-"),
+        ("ingest.galaxy.0", 12.5, "-", 12.5),
+        ("ingest.galaxy.1", 13.5, 850.5, 12),
+        ("train.lens", 200, 850.5, 400),
     ):
-        text = (
-            f"s\th:m:s\tmax_rss\tmax_vms\n{seconds}\t0:00:12\t{'-' if seconds < 13 else 850.5}\t-\n"
-        )
+        text = f"s\th:m:s\tmax_rss\tcpu_time\n{seconds}\t0:00:12\t{peak}\t{cpu}\n"
         (results / "benchmarks" / f"{name}.tsv").write_text(text)
     reasons = ["r: no such file", "r: no such file", "z: truncated"]
     rejects = {
@@ -168,13 +169,16 @@ def test_every_section_is_there_and_linked(simulated):
     _, found = simulated
     ids = {attrs["id"] for _, attrs in found.tags if "id" in attrs}
     links = {attrs["href"] for attrs in found.all("a")}
-    assert links == {f"#{one}" for one in ids}
-    assert {"ran", "lens", "lens-top", "lens-mistakes", "rejects", "time", "files"} == ids
+    assert {one for one in links if one.startswith("#")} == {f"#{one}" for one in ids}
+    parts = {"lens", "lens-top", "lens-table", "lens-mistakes"}
+    assert {"ran", *parts, "rejects", "time", "files"} == ids
 
 
 def test_what_ran_is_counted(simulated):
     _, found = simulated
-    assert "803 in, 800 stored, 3 rejected" in found.text
+    assert 'galaxy, for lens g, r, z 32 px of 0.262", 8.4" a side 803 800 3' in found.text
+    splits = open_store(simulated[0][1] / "store/galaxy").objects["split"].tolist()
+    assert ", ".join(f"{splits.count(one)} {one}" for one in ("train", "val", "test")) in found.text
     assert "g, r, z" in found.text
     assert "0123456789abcdef" in found.text
     assert "20, the best is 17" in found.text
@@ -198,15 +202,22 @@ def test_nothing_comes_from_outside_and_every_picture_has_words(simulated, real)
             assert len(attrs["alt"]) > 20
         for attrs in found.all("source"):
             assert attrs["srcset"].startswith("data:image/png;base64,")
-        assert not found.all("script")
+        assert found.all("script") == [{}]
         assert not found.all("link")
-        assert all(attrs["href"].startswith("#") for attrs in found.all("a"))
+        (rules,) = (one["content"] for one in found.all("meta") if one.get("http-equiv"))
+        assert rules.startswith("default-src 'none'; img-src data:;")
+        outside = [one for one in found.all("a") if not one["href"].startswith("#")]
+        assert len(outside) >= 5 * 46
+        known = tuple(address.split("{")[0] for address in viewers.VIEWERS.values())
+        for attrs in outside:
+            assert attrs["href"].startswith(known)
+            assert attrs["rel"] == "noopener noreferrer"
 
 
 def test_figures_and_mosaics_of_a_labelled_run(simulated):
     _, found = simulated
     for words in ("Completeness against false positives", "Can the probability be believed?",
-                  "Scores by truth", "Who the false positives are",
+                  "Scores by truth", "Who the false positives are", "Purity on the sky",
                   "Completeness against Einstein radius", "Training", "Missed: lens by truth",
                   "False positives: no lens"):  # fmt: skip
         assert words in found.text, words
@@ -255,8 +266,12 @@ def test_rejects_and_times_are_listed(simulated):
     _, found = simulated
     assert "3 objects were rejected" in found.text
     assert "2 read r: no such file 1 read z: truncated" in found.text
-    assert "ingest.galaxy 2 26.0 s 13.5 s 850 MB" in found.text.replace("851 MB", "850 MB")
-    assert "train.lens 1 3 min 20 s" in found.text
+    text = found.text.replace("851 MB", "850 MB")
+    assert "ingest.galaxy 2 26.0 s 13.5 s 24.5 s 850 MB" in text
+    assert "train.lens 1 3 min 20 s 3 min 20 s 6 min 40 s 850 MB" in text
+    assert "all 4 3 min 46 s 3 min 20 s 7 min 04 s 850 MB" in text
+    order = [text.index(f" {stage} 1 ") for stage in ("train.lens", "another")]
+    assert text.index("ingest.galaxy 2") < order[0] < order[1], "in the order they run"
 
 
 def test_a_real_run_is_told_apart(simulated, real):
@@ -355,7 +370,6 @@ def test_kinds_stand_beside_their_own_rate():
 
 
 def test_cutouts_are_those_of_the_ids_the_first_row_at_the_bottom(simulated):
-    import base64
     import io
 
     from matplotlib.image import imread
@@ -402,7 +416,14 @@ def test_hostile_text_stays_text(tmp_path):
     table = {"object_id": ["a"], "file": [bad], "stage": ["read"], "reason": [bad]}
     pq.write_table(pa.table(table), results / "store/galaxy/rejects.parquet")
     run = (config.load({"tasks": {"lens": {}}}), results, tmp_path)
-    assert not build(run, tmp_path / "report.html").all("script")
+    found = build(run, tmp_path / "report.html")
+    assert found.all("script") == [{}]
+    assert bad in found.text
+    # Whatever slips in does not run: the browser is told of one script alone.
+    text = (tmp_path / "report.html").read_text()
+    ours = text.split("<script>")[1].split("</script>")[0]
+    digest_ = base64.b64encode(hashlib.sha256(ours.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest_}'" in text
 
 
 def test_text_ids_and_unlabelled_objects(tmp_path):

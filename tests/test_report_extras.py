@@ -91,13 +91,26 @@ def test_one_scale_for_all_maps():
     maps = [np.full((20, 20), value) for value in (1.0, 0.5, -1.0, 0.0)]
     uris, limit = mosaic.evidence(maps)
     assert limit == 1
-    strong, half, against, none = (pixels(uri)[0, 0] for uri in uris)
+    strong, half, against, none = (pixels(one["light"])[0, 0] for one in uris)
     assert strong.sum() < half.sum() - 0.5 < none.sum() - 1
     assert half[0] > half[2] + 0.2
     assert against[2] > against[0]
     assert none.min() > 0.95
-    np.testing.assert_allclose(pixels(mosaic.evidence([maps[3]])[0][0]).min(), none.min())
-    assert mosaic.scale().count("#") == 9
+    alone = mosaic.evidence([maps[3]])[0][0]["light"]
+    np.testing.assert_allclose(pixels(alone).min(), none.min())
+    assert {scheme: text.count("#") for scheme, text in mosaic.scale().items()} == {
+        "light": 9,
+        "dark": 9,
+    }
+
+
+def test_on_dark_screens_nothing_is_dark_and_evidence_bright():
+    maps = [np.full((20, 20), value) for value in (1.0, 0.5, -1.0, 0.0)]
+    strong, half, against, none = (pixels(one["dark"])[0, 0] for one in mosaic.evidence(maps)[0])
+    assert none.max() < 0.15
+    assert strong.sum() > half.sum() + 0.5 > none.sum() + 1
+    assert strong[0] > strong[2] + 0.2
+    assert against[2] > against[0] + 0.2
 
 
 def test_maps_of_objects_with_text_ids(run):

@@ -169,7 +169,10 @@ def lay_out(root, labelled=True, n=600):
     write_catalog("photoz", [rows], [catalogs / "photoz.parquet"])
     (results / "weights").mkdir()
     history = [{"train_loss": 4 / k**0.3, "val": 3.8 / k**0.3} for k in range(1, 9)]
-    (results / "weights/photoz.json").write_text(json.dumps({"history": history}))
+    fit = {"pit_before": [50, 10, 10, 50], "pit_after": [30, 31, 29, 30]}
+    fit |= {"pit_ks_before": 0.123, "pit_ks_after": 0.045}
+    card = {"history": history, "calibration": fit}
+    (results / "weights/photoz.json").write_text(json.dumps(card))
     return config.load({"run": "far", "tasks": {"photoz": {}}}), results, catalogs
 
 
@@ -187,8 +190,9 @@ def alts(found):
 def test_the_tasks_own_figures_are_drawn_with_their_words(far):
     _, found = far
     for title in ("z against z", "Bias against z", "Coverage", "PIT", "Six objects", "Training",
-                  "z_phot of the run's objects"):  # fmt: skip
+                  "z_phot of the run's objects", "What calibration mended"):  # fmt: skip
         assert title in found.text
+    assert "0.123 before, 0.045 after" in found.text
     told = [attrs["alt"] for attrs in found.all("img")].count("for those who cannot see it")
     assert told == 5
     assert "Scores of the run" not in found.text
@@ -219,6 +223,31 @@ def test_tiles_say_the_truth_where_it_is_known(far):
         unknown += said is None
         assert said is None or abs(float(said[1]) - z_spec) < 0.001
     assert unknown, "some have no label"
+
+
+def test_each_cutout_has_its_own_density(far):
+    (_, _, catalogs), found = far
+    drawn = [attrs["aria-label"] for attrs in found.all("svg")]
+    assert len(drawn) == len(alts(found))
+    rows = pq.read_table(catalogs / "photoz.parquet").to_pydict()
+    z_phot = dict(zip(rows["object_id"], rows["z_phot"]))
+    for words, alt in zip(drawn, alts(found)):
+        expected = z_phot[int(re.search(r"object (\d+)", alt)[1])]
+        # The width of the grid's bins, and what is cut off at 0.
+        assert float(re.search(r"median ([\d.]+)", words)[1]) == pytest.approx(expected, abs=0.03)
+        said = re.search(r"z_spec ([\d.]+)", alt)
+        assert (f"truth {said[1]}" if said else "truth") in words or not said
+
+
+def test_lists_are_read_of_the_rows_asked_for(far):
+    evidence = Run(*far[0]).evidence()[0]
+    rows = evidence.rows()
+    assert "pz" not in rows
+    every = np.stack(pq.read_table(evidence.row_files("store")[0])["pz"].to_pylist())
+    places = np.array([7, 3, 599])
+    np.testing.assert_array_equal(evidence.lists("store", places)["pz"], every[places])
+    labelled = evidence.truth_and_rows[1]
+    np.testing.assert_array_equal(labelled["pz"], every[labelled["object_id"] - 1000])
 
 
 def test_the_worst_are_those_that_the_task_calls_so(far):
@@ -280,8 +309,8 @@ def test_other_methods_are_asked_of_the_test_split_only(far):
 
 def test_metrics_of_bins_are_folded_away(far):
     _, found = far
-    assert len(found.all("details")) == 2
     text = found.text
+    assert len(found.all("details")) == 2 + text.count("sky viewers")
     head, _, rest = text.partition("Metrics in 3 bins of photometric redshift")
     assert "Scatter 1.48 MAD." in head
     assert "0.00031 ± 0.00042" in head

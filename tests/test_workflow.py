@@ -141,6 +141,27 @@ def test_a_misspelt_key_stops_before_any_job(tmp_path):
     assert time.monotonic() - begun < 10
 
 
+@pytest.mark.slow
+def test_the_notebooks_run_on_the_run(finished, tmp_path):
+    """All four, on what a tiny run has made; nothing of the run but its report is made anew."""
+    pytest.importorskip("nbclient")
+    folder = tmp_path / "told"
+    shutil.copytree(finished, folder, symlinks=True)
+    config = changed("report", "notebooks", value=True)
+    assert planned(folder, config) == {"notebook", "report", "all"}
+    code, text = heard(folder, config=config)
+    assert code == 0, text
+    names = sorted(path.stem for path in (ROOT / "workflow/notebooks").glob("*.py"))
+    pages = sorted((folder / "results/small/notebooks").glob("*.html"))
+    assert [path.stem for path in pages] == names
+    for path in pages:
+        page = path.read_text().partition("</style>")[2]
+        assert "<img" in page, path
+        assert not re.search(r'Warning|Traceback|(src|href)="(?!data:|#)', page), path
+        assert f'href="notebooks/{path.name}"' in (folder / "results/small/report.html").read_text()
+    assert planned(folder, config) == set()
+
+
 def kill_when(folder, sign):
     """Start the workflow, kill it and all its jobs as soon as a file appears, and say so."""
     run = snakemake(

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pyarrow as pa
 
 from astroml import tasks
+from astroml.catalog.region import CELL
 from astroml.store.layout import FLAG_MEANING, FLAGS
 from astroml.tasks import Column
 
@@ -28,7 +29,7 @@ LAST = (
     Column("input", "str", "", "meta.id;meta.dataset", "Hash of the shard that the row is from"),
 )
 HEALPIX = Column(
-    "_healpix_29",
+    CELL,
     "int64",
     "",
     "pos.healpix",

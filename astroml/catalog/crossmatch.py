@@ -185,9 +185,9 @@ def crossmatch(catalog: Path, other: Path, *, radius: float, out: Path | None = 
     mine, theirs = read_table(catalog), read_table(other)
     table, said = match(mine, theirs, radius=radius, names=names)
     print("\n".join(said))
-    if out is None:
+    if out is None and len(table):
         table[:SHOWN].pprint(max_width=-1, max_lines=SHOWN + 4)
-    else:
+    elif out is not None:
         with replacing(out) as part:
             table.write(str(part), format=WRITERS[out.suffix], overwrite=True)
         print(f"wrote {out}")

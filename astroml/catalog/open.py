@@ -14,9 +14,6 @@ from pathlib import Path
 from astroml.catalog import query, region
 from astroml.errors import AstromlError
 
-HEALPIX = "_healpix_29"
-"""Column of the cells, by which a search is quick."""
-
 
 def open_catalog(
     task: str = "all",
@@ -100,7 +97,7 @@ class Catalog:
         if not self.query:
             return replace(self, query=query.select(self.file, part.where(query.source(self.file))))
         inner = f"({self.query})"
-        indexed = HEALPIX in self.columns or not part.exact
+        indexed = region.CELL in self.columns or not part.exact
         where = part.where(inner) if indexed else part.exact
         return replace(self, query=f"SELECT * FROM {inner} WHERE {where}")
 

@@ -167,8 +167,7 @@ def ask(connection, sql: str, most: int | None = None):
     """
     import duckdb
 
-    # ALL is a word of SQL; behind FROM and JOIN it can only be the table.
-    sql = re.sub(r"\b(from|join)(\s+)all\b", r'\1\2"all"', sql, flags=re.IGNORECASE)
+    asked, sql = sql, with_all(sql)
     try:
         statements = connection.extract_statements(sql)
         kinds = [one.type.name for one in statements]
@@ -178,11 +177,31 @@ def ask(connection, sql: str, most: int | None = None):
         relation = connection.sql(sql)
         return (relation if most is None else relation.limit(most)).to_arrow_table()
     except duckdb.Error as fault:
-        raise AstromlError(f"query: {one_line(str(fault), sql)}") from None
+        raise AstromlError(f"query: {one_line(str(fault), sql, asked)}") from None
 
 
-def one_line(text: str, sql: str) -> str:
-    """Return DuckDB's words on a mistake in one line, with its place in the query."""
+def with_all(sql: str) -> str:
+    """Return a query in which the table ``all`` is in quotes, since ALL is a word of SQL.
+
+    Behind FROM and JOIN, and before a dot, it can only be the table. Texts, quoted names and
+    comments stay as they are.
+    """
+    import duckdb
+
+    text = sql.encode()  # tokens are told by their bytes
+    comment = duckdb.token_type.comment
+    starts = [start for start, kind in duckdb.tokenize(sql) if kind != comment]
+    words = [re.match(rb"\w*", text[start:])[0].lower() for start in starts]
+    for at, before in reversed([*zip(range(1, len(words)), words)]):
+        end = starts[at] + len(b"all")
+        dotted = text[end:].lstrip().startswith(b".")
+        if words[at] == b"all" and (before in (b"from", b"join") or dotted):
+            text = text[: starts[at]] + b'"all"' + text[end:]
+    return text.decode()
+
+
+def one_line(text: str, sql: str, asked: str) -> str:
+    """Return DuckDB's words on a mistake in one line, with its place in the query as asked."""
     lines = text.split("\n")
     first = re.sub(r"^\w+( \w+)* Error: ", "", lines[0]).strip().rstrip(".!")
     first = first[:1].lower() + first[1:]
@@ -196,11 +215,19 @@ def one_line(text: str, sql: str) -> str:
             head = len(re.match(r"^LINE \d+: ", lines[marked[0]])[0])
             column = lines[marked[0] + 1].find("^") - head
             before = sum(len(one) + 1 for one in sql.split("\n")[: number - 1])
-            place = f" at character {before + column + 1}"
-        elif (at := sql.lower().find((word[1] or word[2]).lower())) >= 0:
+            place = f" at character {_as_asked(before + column, sql, asked) + 1}"
+        elif (at := asked.lower().find((word[1] or word[2]).lower())) >= 0:
             place = f" at character {at + 1}"
     mend = f"; did you mean {' or '.join(names[:3])}?" if names else ""
     return f"{first}{place}{mend}"
+
+
+def _as_asked(place: int, sql: str, asked: str) -> int:
+    """Return where a character of a query with quotes added was before."""
+    here = 0
+    for one in sql[:place]:
+        here += here < len(asked) and asked[here] == one
+    return here
 
 
 def meanings(connection, sql: str, tables: dict[str, Path]) -> dict:
@@ -214,7 +241,8 @@ def meanings(connection, sql: str, tables: dict[str, Path]) -> dict:
     known = {}
     for path in reversed(tables.values()):
         known |= {one.name: one for one in meaning(schema(path))}
-    tree = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [sql]).fetchall()[0][0]
+    asked = "SELECT json_serialize_sql(?::VARCHAR)"
+    tree = connection.execute(asked, [with_all(sql)]).fetchall()[0][0]
     made, renamed = set(), {}
     for node in _walk(json.loads(tree)):
         if not (alias := node.get("alias")) or "class" not in node:

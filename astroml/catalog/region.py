@@ -1,6 +1,6 @@
 """Parts of the sky to search in: a cone, a box, a MOC; as SQL, and as ranges of HEALPix cells.
 
-A catalog's rows lie in the order of their cells, so that a condition on ``_healpix_29`` tells a
+A catalog's rows lie in the order of their cells, so that a condition on their column tells a
 reader which few row groups to open; the exact condition then runs on those alone.
 """
 
@@ -17,6 +17,9 @@ from astroml.errors import AstromlError
 
 DEEPEST = 29
 """Order of a catalog's cells."""
+
+CELL = f"_healpix_{DEEPEST}"
+"""Column of the cells, along which rows lie and by which a search is quick."""
 
 CELLS = 48
 """Most cells in a cover before it stops growing finer, and most ranges that SQL is told."""
@@ -37,7 +40,7 @@ class Region:
     def rough(self) -> str:
         """Condition on the cells alone, SQL: true all over the region, false far from it."""
         some = _bridged(self.ranges, CELLS)
-        terms = [f'("_healpix_29" BETWEEN {low} AND {high - 1})' for low, high in some]
+        terms = [f'("{CELL}" BETWEEN {low} AND {high - 1})' for low, high in some]
         return f"({' OR '.join(terms)})" if terms else "false"
 
     def where(self, source: str) -> str:
@@ -46,9 +49,9 @@ class Region:
             return " AND ".join(filter(None, (self.rough, self.exact)))
         # Many ranges: each cell meets the last range that begins before it, in one pass.
         values = ", ".join(f"({low}, {high})" for low, high in self.ranges)
-        cell = f'SELECT DISTINCT "_healpix_29" AS cell FROM {source} WHERE {self.rough}'
+        cell = f'SELECT DISTINCT "{CELL}" AS cell FROM {source} WHERE {self.rough}'
         return (
-            f'{self.rough} AND "_healpix_29" IN (SELECT cell FROM ({cell}) ASOF JOIN '
+            f'{self.rough} AND "{CELL}" IN (SELECT cell FROM ({cell}) ASOF JOIN '
             f"(VALUES {values}) AS moc(low, high) ON cell >= low WHERE cell < high)"
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import dataclass
 
 import numpy as np
@@ -98,6 +99,19 @@ def find(catalog, object_ids) -> tuple[Store, list[int]]:
     raise AstromlError(f"object {lost}: not in {places[-1]}; it may be of another run")
 
 
+def picture(**how):
+    """Return a matplotlib figure that a notebook shows, whether pyplot was imported or not."""
+    from matplotlib.figure import Figure
+
+    class Picture(Figure):
+        def _repr_png_(self) -> bytes:
+            file = io.BytesIO()
+            self.savefig(file, format="png")
+            return file.getvalue()
+
+    return Picture(**how)
+
+
 def mosaic(catalog, n: int = 20):
     """Draw colour cutouts of a catalog's first rows, with one stretch for all.
 
@@ -107,8 +121,6 @@ def mosaic(catalog, n: int = 20):
         Each cutout with its id, and the value that ``Catalog.top`` would sort by; a scale bar of
         5 arcsec in the first.
     """
-    from matplotlib.figure import Figure
-
     head = catalog.head(n).sheet.table
     if not len(head):
         raise AstromlError(f"{catalog.name}: no rows to show")
@@ -120,7 +132,7 @@ def mosaic(catalog, n: int = 20):
     image = np.nan_to_num(data["image"][:, bands], posinf=0.0, neginf=0.0)
     drawn = colour(image, np.nan_to_num(data["sigma"][:, bands]))
     down = -(-len(ids) // ACROSS)
-    figure = Figure(figsize=(2.1 * ACROSS, 2.4 * down), layout="constrained")
+    figure = picture(figsize=(2.1 * ACROSS, 2.4 * down), layout="constrained")
     axes = figure.subplots(down, ACROSS, squeeze=False).ravel()
     for at, one in enumerate(axes):
         one.set_axis_off()

@@ -130,6 +130,52 @@ def draw_roc(truth: np.ndarray, scores: dict[str, np.ndarray]) -> Callable:
     return draw
 
 
+def draw_purity(truth: np.ndarray, score: np.ndarray, shares: dict[str, float]) -> Callable:
+    """Purity against completeness, at shares of positives that the sky may have.
+
+    Purity is p TPR / (p TPR + (1 - p) FPR) at a share p; where not one negative is left it is not
+    known, and the line ends.
+    """
+    from sklearn.metrics import roc_curve
+
+    fpr, tpr, _ = roc_curve(truth, score, drop_intermediate=False)
+    known = (fpr > 0) & (tpr > 0)
+    fpr, tpr = fpr[known], tpr[known]
+    lines = {name: p * tpr / (p * tpr + (1 - p) * fpr) for name, p in shares.items()}
+
+    def draw(figure: Figure, palette: Palette) -> None:
+        axes: Axes = figure.subplots()
+        looks = zip((palette.yes, palette.no, palette.third), ("-", "--", "-."))
+        for (name, line), (colour, dash) in zip(lines.items(), looks):
+            axes.plot(tpr, line, color=colour, ls=dash, label=name)
+        axes.set(xlabel="completeness", ylabel="purity", yscale="log", xlim=(0, 1.02))
+        axes.set_ylim(None, 1.3)
+        axes.grid(True)
+        figure.legend(loc="outside upper center", ncols=2)
+
+    return draw
+
+
+def draw_calibration(before: np.ndarray, after: np.ndarray) -> Callable:
+    """PIT of the validation split before and after calibration, and what chance makes of flat."""
+    from scipy.stats import poisson
+
+    edges, level = np.linspace(0, 1, len(after) + 1), np.sum(after) / len(after)
+
+    def draw(figure: Figure, palette: Palette) -> None:
+        axes: Axes = figure.subplots()
+        low, high = poisson.interval(0.95, level)
+        axes.axhspan(low, high, color=palette.grid, lw=0, label="95% of chance")
+        axes.axhline(level, color=palette.ink, lw=1, ls=":")
+        axes.stairs(before, edges, color=palette.yes, lw=2, ls="--", label="before")
+        axes.stairs(after, edges, color=palette.no, lw=2, label="after")
+        axes.set(xlabel="PIT", ylabel="objects of the validation split", xlim=(0, 1))
+        axes.set_ylim(0, None)
+        figure.legend(loc="outside upper center", ncols=3)
+
+    return draw
+
+
 def draw_reliability(truth: np.ndarray, prob: np.ndarray) -> Callable:
     """Share of positives against the stated probability, with the numbers below."""
     bins = np.minimum((prob * 10).astype(int), 9)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from astroml.maps import beside, masks_of
-from astroml.report import mosaic
-from astroml.report.gather import Evidence, evenly
+from astroml.report import mosaic, redshifts
+from astroml.report.candidates import chosen
+from astroml.report.gather import PLACE, Evidence
+from astroml.report.viewers import links
 from astroml.store import FLAGS, Store
 
 MISTAKES = 8
@@ -29,9 +31,7 @@ def shown(evidence: Evidence) -> dict:
         text = f"Objects at even steps in the order of {column}, lowest first."
     if rows is None:
         return {"title": title, "text": text, "tiles": [], "explained": None}
-    value = rows[column].astype(float)
-    order = np.lexsort((rows["object_id"], -value if evidence.ranks else value))
-    order = order[:count] if evidence.ranks else order[evenly(np.isfinite(value).sum(), count)]
+    order = chosen(evidence, count)
     drawn = tiles(evidence, "store", rows, order)
     if any(tile["outlined"] for tile in drawn):
         text = f"{text} Lines surround the pixels that the network marks.".strip()
@@ -46,7 +46,7 @@ def with_evidence(evidence: Evidence, ids: np.ndarray, drawn: list[dict]) -> dic
     -------
     dict or None
         ``output`` that the evidence is for or against, ``limit`` at which colours are full, and
-        ``scale``, the colours as CSS.
+        ``scale``, the colours as CSS for both schemes.
     """
     found = evidence.explained()
     shown = [one for one in ids.tolist() if found and one in found["maps"]]
@@ -121,22 +121,15 @@ def tiles(
     if store is None or not len(ids):
         return []
     what, truth = known(evidence, store)
-    header, masks = store.header, None
-    if hasattr(evidence.task, "MAPS"):
-        files = [beside(path) for path in evidence.row_files(place)]
-        masks = masks_of(files, ids, header.size)
-    side, centres = header.size, None
-    if evidence.many:
-        # Of a tile, the half around what the row is about.
-        side = header.size // 2
-        centres = np.stack([rows[name][order] for name in "xy"], axis=1) / header.pixel_scale
-    wide = side * header.pixel_scale
+    uris, wide, outlined = _pictures(evidence, store, place, rows, order)
     bar = 30.0 if wide > 120 else 5.0 if wide > 10 else 1.0
+    drawn = _redshifts(evidence, store, place, rows, order)
     if size is not None:
         what = f"{what}, and the error"
+    header = store.header
     return [
         {
-            "uri": uri,
+            "uri": uris[at],
             "id": str(one),
             "value": f"{rows[evidence.column][row]:.3f}",
             "column": evidence.column,
@@ -145,15 +138,47 @@ def tiles(
             "trained": bool(rows["flags"][row] & FLAGS["trained"]) if "flags" in rows else False,
             "ra": f"{rows['ra'][row]:.5f}" if "ra" in rows else "",
             "dec": f"{rows['dec'][row]:+.5f}" if "dec" in rows else "",
+            "links": links(rows["ra"][row], rows["dec"][row], wide) if "ra" in rows else [],
             "bar": f"{100 * bar / wide:.2f}",
             "bar_text": f'{bar:g}"',
-            "outlined": masks is not None,
+            "outlined": outlined,
+            "pz": drawn[at] if drawn else None,
             "bands": [header.bands[band] for band in mosaic.colour_bands(header.bands)],
         }
-        for one, row, uri in zip(
-            ids.tolist(), order, mosaic.cutouts(store, ids, masks, side, centres)
-        )
+        for at, (one, row) in enumerate(zip(ids.tolist(), order))
     ]
+
+
+def _pictures(
+    evidence: Evidence, store: Store, place: str, rows: dict, order: np.ndarray
+) -> tuple[list[str], float, bool]:
+    """Return cutouts as data URIs, their side (arcsec), and whether masks are outlined."""
+    header, masks, centres = store.header, None, None
+    ids, side = rows["object_id"][order], header.size
+    if hasattr(evidence.task, "MAPS"):
+        files = [beside(path) for path in evidence.row_files(place)]
+        masks = masks_of(files, ids, header.size)
+    if evidence.many:
+        # Of a tile, the half around what the row is about.
+        side = header.size // 2
+        centres = np.stack([rows[name][order] for name in "xy"], axis=1) / header.pixel_scale
+    uris = mosaic.cutouts(store, ids, masks, side, centres)
+    return uris, side * header.pixel_scale, masks is not None
+
+
+def _redshifts(evidence: Evidence, store: Store, place: str, rows: dict, order: np.ndarray) -> list:
+    """Return the p(z) of rows as drawings; none of a task without any."""
+    if not redshifts.gridded(column.name for column in evidence.task.COLUMNS):
+        return []
+    some = {name: values[order] for name, values in rows.items() if values.ndim == 1}
+    truth = np.full(len(order), np.nan)
+    if not evidence.ranks:
+        targets, labelled = evidence.task.targets(store.objects)
+        label = getattr(evidence.task, "LABEL", "")
+        known = np.where(labelled, targets.get(label, np.nan), np.nan).tolist()
+        of = dict(zip(store.objects["object_id"].tolist(), known))
+        truth = np.array([of.get(one, np.nan) for one in some["object_id"].tolist()], float)
+    return redshifts.drawings(some | evidence.lists(place, some[PLACE]), truth)
 
 
 def known(evidence: Evidence, store: Store) -> tuple[str, dict[object, list[str]]]:

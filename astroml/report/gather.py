@@ -16,11 +16,20 @@ from astroml import config as configs
 from astroml import tasks
 from astroml.errors import AstromlError
 from astroml.provenance import digest
-from astroml.rows import baselines, join, read_rows
+from astroml.rows import as_numpy, baselines, join, read_rows
 from astroml.store import FLAGS, Store, open_store
 
 FPR = 0.01
 """False-positive rate whose threshold is used where a real sky has no labels."""
+
+PLACE = "place"
+"""Column of the rows that says where a row stands among those of all shards."""
+
+STAGES = (
+    *("simulate", "ingest", "tally", "train", "inject", "infer", "selection", "explain", "score"),
+    *("catalog", "export", "masks", "join", "report"),
+)
+"""The order in which stages run; others follow."""
 
 
 @dataclass
@@ -43,16 +52,20 @@ class Run:
         except AstromlError:
             return None
 
-    def rejects(self) -> dict[str, list] | None:
-        """Return the columns of the tables of rejects, one after the other."""
+    def rejects(self, cutouts: str = "*") -> dict[str, list] | None:
+        """Return the columns of the tables of rejects, of all sets or of one."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
-        files = sorted((self.results / "store").glob("*/rejects.parquet"))
+        files = sorted((self.results / "store").glob(f"{cutouts}/rejects.parquet"))
         return pa.concat_tables(map(pq.read_table, files)).to_pydict() if files else None
 
     def benchmarks(self) -> list[dict]:
-        """Return one line per stage: jobs, seconds, the longest job, the largest memory."""
+        """Return one line per stage, in the order they run: jobs, seconds, and the largest memory.
+
+        ``seconds`` and ``cpu`` are sums over its jobs, ``longest`` is that of one job, ``memory``
+        its peak resident set, MB, or None where Snakemake could not measure it.
+        """
         folder = self.results / "benchmarks"
         stages: dict[str, list[dict]] = {}
         for file in sorted(folder.rglob("*.tsv")):
@@ -63,15 +76,17 @@ class Run:
                 stages.setdefault(stage, []).append(
                     dict(zip(lines[0].split("\t"), line.split("\t")))
                 )
+        order = sorted(stages, key=lambda stage: (_place(stage), stage))
         return [
             {
                 "stage": stage,
-                "jobs": len(jobs),
-                "seconds": sum(number(job.get("s")) or 0 for job in jobs),
-                "longest": max(number(job.get("s")) or 0 for job in jobs),
-                "memory": max(number(job.get("max_rss")) or 0 for job in jobs) or None,
+                "jobs": len(stages[stage]),
+                "seconds": sum(_numbers(stages[stage], "s")),
+                "longest": max(_numbers(stages[stage], "s"), default=0.0),
+                "cpu": sum(_numbers(stages[stage], "cpu_time")) or None,
+                "memory": max(_numbers(stages[stage], "max_rss"), default=0.0) or None,
             }
-            for stage, jobs in stages.items()
+            for stage in order
         ]
 
     def evidence(self) -> list[Evidence]:
@@ -87,6 +102,23 @@ def ranks(column: str) -> bool:
 def evenly(n: int, count: int) -> np.ndarray:
     """Return at most ``count`` places among ``n`` at even steps, first and last among them."""
     return np.unique(np.linspace(0, n - 1, min(n, count)).round().astype(int))
+
+
+def _place(stage: str) -> int:
+    """Return where a stage stands among ``STAGES``."""
+    first = re.split(r"[/_.-]", stage)[0]
+    return STAGES.index(first) if first in STAGES else len(STAGES)
+
+
+def _numbers(jobs: list[dict], name: str) -> list[float]:
+    """Return a column of benchmarks, without the jobs that have no number there."""
+    values = (number(job.get(name)) for job in jobs)
+    return [value for value in values if value is not None]
+
+
+def narrow(field) -> bool:
+    """Return whether a column, as Arrow's field, is neither a list nor the same in every row."""
+    return not hasattr(field.type, "list_size") and field.name not in ("weights", "input")
 
 
 def number(text: str | None) -> float | None:
@@ -155,8 +187,9 @@ class Evidence:
     @cached_property
     def weights_hash(self) -> str | None:
         """Hash of the weights, as the catalog's rows name it."""
-        rows = self.rows()
-        names = sorted(set(rows["weights"].tolist())) if rows and "weights" in rows else []
+        files = self.row_files("store")
+        told = read_rows(files, lambda field: field.name == "weights") if files else {}
+        names = sorted(set(told.get("weights", np.array([])).tolist()))
         there = [digest(file) for file in self.weights_files() if file.is_file()]
         return ", ".join(names or there) or None
 
@@ -189,16 +222,18 @@ class Evidence:
         return sorted(folder.glob("*.parquet"), key=lambda file: (len(file.name), file.name))
 
     def rows(self, store: str = "store") -> dict[str, np.ndarray] | None:
-        """Return infer's rows of a store, without those that have no usable pixel."""
+        """Return infer's rows of a store, without those that have no usable pixel.
+
+        Lists are left out, since they are most of a catalog; ``lists`` reads those of some rows.
+        """
         if store not in self.seen:
             self.seen[store] = self._read(store)
         return self.seen[store]
 
     def _read(self, store: str) -> dict[str, np.ndarray] | None:
-        files = self.row_files(store)
-        if not files:
+        if not self.row_files(store):
             return None
-        rows = read_rows(files)
+        rows = self._narrow(store)
         if "flags" in rows:
             usable = (rows["flags"] & FLAGS["no_data"]) == 0
             rows = {name: values[usable] for name, values in rows.items()}
@@ -206,6 +241,43 @@ class Evidence:
             stays = self.task.unique(rows)
             rows = {name: values[stays] for name, values in rows.items()}
         return rows
+
+    def _narrow(self, store: str) -> dict[str, np.ndarray]:
+        rows = read_rows(self.row_files(store), narrow)
+        return rows | {PLACE: np.arange(len(rows["object_id"]))}
+
+    def lists(self, store: str, places: np.ndarray) -> dict[str, np.ndarray]:
+        """Return the columns of lists of some rows, one shard at a time.
+
+        Parameters
+        ----------
+        store : str
+            Whose rows.
+        places : (k,) array of int
+            Their ``PLACE``.
+
+        Returns
+        -------
+        dict
+            name -> (k, length) array.
+        """
+        import pyarrow.parquet as pq
+
+        found, start = {}, 0
+        for path in self.row_files(store):
+            file = pq.ParquetFile(path)
+            names = [one.name for one in file.schema_arrow if hasattr(one.type, "list_size")]
+            here = np.flatnonzero((places >= start) & (places < start + file.metadata.num_rows))
+            if names and len(here):
+                part = file.read(names).take(places[here] - start)
+                for name in names:
+                    values = as_numpy(part[name])
+                    whole = found.setdefault(
+                        name, np.empty((len(places), values.shape[1]), values.dtype)
+                    )
+                    whole[here] = values
+            start += file.metadata.num_rows
+        return found
 
     def injected(self) -> dict[str, np.ndarray] | None:
         """Return infer's rows of injected signals, without those of bare hosts beside them."""
@@ -232,12 +304,13 @@ class Evidence:
         if store is None:
             return None
         split = (self.metrics or {}).get("split", "test")
-        all_rows = read_rows(self.row_files(place))
         try:
-            truth, rows = join(self.name, all_rows, store.objects, split)
+            truth, rows = join(self.name, self._narrow(place), store.objects, split)
         except AstromlError:
             return None
-        return (truth, rows) if len(rows["object_id"]) else None
+        if not len(rows["object_id"]):
+            return None
+        return truth, rows | self.lists(place, rows[PLACE])
 
     @cached_property
     def compared(self) -> tuple[dict, dict] | None:

@@ -13,8 +13,11 @@ from astroml.store import Store
 LINE = (64, 224, 208)
 """Colour of the line around a mask: none that galaxies have."""
 
-DIVERGING = "RdBu_r"
-"""Colours of evidence, which differ for the colour-blind too: against is blue, for is red."""
+DIVERGING = {"light": "RdBu_r", "dark": "berlin"}
+"""Colours of evidence on light and on dark screens, nothing the colour of the paper in both.
+
+They differ for the colour-blind too: against is blue, for is red.
+"""
 
 
 def cutouts(
@@ -84,26 +87,37 @@ def rim(masks: np.ndarray) -> np.ndarray:
     return binary_dilation(masks, np.ones((1, 3, 3), bool)) & ~masks
 
 
-def evidence(maps: list[np.ndarray]) -> tuple[list[str], float]:
+def evidence(maps: list[np.ndarray]) -> tuple[list[dict[str, str]], float]:
     """Return PNG data URIs of maps (y, x) of evidence, red for and blue against, and their scale.
 
-    One symmetric scale for all: full colour at the value that one pixel in 200 exceeds.
+    One symmetric scale for all: full colour at the value that one pixel in 200 exceeds. Each map is
+    drawn in both schemes, ``light`` and ``dark``.
     """
     from matplotlib import colormaps
 
     stacked = np.stack(maps)
     limit = float(np.quantile(np.abs(stacked), 0.995)) or 1.0
-    colours = colormaps[DIVERGING](0.5 + 0.5 * np.clip(stacked / limit, -1, 1))[..., :3]
-    return [_png(one) for one in np.round(255 * colours).astype(np.uint8)], limit
+    share = 0.5 + 0.5 * np.clip(stacked / limit, -1, 1)
+    drawn = [
+        {
+            scheme: _png(np.round(255 * colormaps[name](one)[..., :3]).astype(np.uint8))
+            for scheme, name in DIVERGING.items()
+        }
+        for one in share
+    ]
+    return drawn, limit
 
 
-def scale() -> str:
+def scale() -> dict[str, str]:
     """Return the colours of ``evidence`` from the most against to the most for, as CSS."""
     from matplotlib import colormaps
     from matplotlib.colors import to_hex
 
-    stops = ", ".join(to_hex(one) for one in colormaps[DIVERGING](np.linspace(0, 1, 9)))
-    return f"linear-gradient(to right, {stops})"
+    stops = {
+        scheme: ", ".join(to_hex(one) for one in colormaps[name](np.linspace(0, 1, 9)))
+        for scheme, name in DIVERGING.items()
+    }
+    return {scheme: f"linear-gradient(to right, {one})" for scheme, one in stops.items()}
 
 
 def _png(rgb: np.ndarray) -> str:

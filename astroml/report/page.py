@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-from collections import Counter
+import base64
+import hashlib
+from importlib import resources
 from pathlib import Path
 
 import jinja2
-import numpy as np
+from markupsafe import Markup
 
 from astroml import __version__
 from astroml.config import Run as Config
 from astroml.config import chosen_tasks
 from astroml.errors import AstromlError
-from astroml.provenance import digest, replacing
-from astroml.report import gallery, metrics, panels, selection, terminal
+from astroml.provenance import replacing
+from astroml.report import candidates, gallery, metrics, panels, ran, selection, terminal, viewers
 from astroml.report.gather import Evidence, Run
-from astroml.survey import load_survey
 
-REJECTS = 12
-"""Rejected objects that are listed."""
-
-REASONS = 20
-"""Reasons for a rejection that are counted."""
+GLANCE = 3
+"""Metrics of each task that stand at the top."""
 
 
 def build(config: Config, results: str | Path, catalogs: str | Path, out: str | Path) -> None:
@@ -41,15 +39,22 @@ def build(config: Config, results: str | Path, catalogs: str | Path, out: str | 
     run = Run(config, Path(results), Path(catalogs))
     if not run.results.is_dir():
         raise AstromlError(f"{results}: no such folder; run the workflow first")
-    sections = [task_section(evidence) for evidence in run.evidence()]
+    script = resources.files("astroml.report").joinpath("sort.js").read_text(encoding="utf-8")
     facts = {
         "config": config,
         "version": __version__,
-        "what": what_ran(run),
-        "caveats": caveats(run),
-        "tasks": sections,
-        "rejects": rejects(run),
+        "script": Markup(script),
+        # The browser runs this script and no other, and loads nothing from anywhere.
+        "allowed": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        "what": ran.facts(run),
+        "sets": ran.sets(run),
+        "caveat": caveat(run),
+        "real": run.real,
+        "viewers": viewers.VIEWERS,
+        "tasks": [task_section(evidence) for evidence in run.evidence()],
+        "rejects": ran.rejects(run),
         "benchmarks": run.benchmarks(),
+        "total": ran.total(run.benchmarks()),
         "files": [
             (what, path)
             for what, path in terminal.list_files(run.results, run.catalogs)
@@ -70,81 +75,48 @@ def build(config: Config, results: str | Path, catalogs: str | Path, out: str | 
     print(f"wrote {out}")
 
 
-def what_ran(run: Run) -> list[tuple[str, str]]:
-    """Return what the run was, as term and text."""
-    config, facts = run.config, []
-    try:
-        survey = load_survey(str(config.survey))
-        facts.append(("Survey", f"{survey.name}: {survey.title}" if survey.title else survey.name))
-    except AstromlError:
-        facts.append(("Survey", str(config.survey)))
-    source = config.input.manifest or f"simulated, seed {config.seed}"
-    facts.append(("Objects from", str(source)))
-    store, rejected = run.store("store"), run.rejects()
-    if store is not None:
-        header = store.header
-        side = header.size * header.pixel_scale
-        facts += [
-            ("Bands", ", ".join(header.bands)),
-            ("Cutouts", f'{header.size} px of {header.pixel_scale:g}", {side:.1f}" a side'),
-        ]
-        lost = len(rejected["object_id"]) if rejected is not None else None
-        counts = f"{len(store):,} stored"
-        if lost is not None:
-            counts = f"{len(store) + lost:,} in, {counts}, {lost:,} rejected"
-        facts.append(("Objects", counts))
-        splits, numbers = np.unique(store.objects["split"], return_counts=True)
-        share = ", ".join(f"{count:,} {name}" for name, count in zip(splits, numbers))
-        facts.append(("Sky split", share))
-    if config.train_on == "simulated":
-        sky = run.store("sky")
-        count = f" of {len(sky):,} objects" if sky is not None else ""
-        facts.append(("Trained on", f"a simulated sky{count}, seed {config.seed}"))
-    elif any(task.weights is None for task in chosen_tasks(config).values()):
-        facts.append(("Trained on", "the run's own labelled objects (train split)"))
-    facts.append(("Made by", f"astroml {__version__}, config {digest(config)}"))
-    return facts
-
-
-def caveats(run: Run) -> list[str]:
-    """Return what a reader must know before using the numbers."""
+def caveat(run: Run) -> str | None:
+    """Return what a reader must know before using any number of the run."""
     if run.real and run.config.train_on == "simulated":
-        texts = [
+        return (
             "These objects are real, but the networks were trained on a simulated sky. A network "
             "trained on simulations loses much on real sky. The metrics below are measured on the "
             "simulated test set and are an upper limit of what to expect here; read the "
             "probabilities as a ranking, and look at the candidates before using them."
-        ]
-    elif not run.real:
-        texts = [
+        )
+    if not run.real:
+        return (
             "This sky is simulated, and so are its labels. The numbers below show that the "
             "pipeline works and what the network learned of the simulation; they say little about "
             "real sky."
-        ]
-    else:
-        texts = []
-    own = [getattr(evidence.task, "CAVEAT", None) for evidence in run.evidence()]
-    return texts + [text for text in own if text]
+        )
+    return None
 
 
 def task_section(evidence: Evidence) -> dict:
     """Return what the page shows of one task."""
     found = (evidence.metrics or {}).get("metrics", {})
+    lines, rows = metrics.lines(evidence.task, found), evidence.rows()
     return {
         "name": evidence.name,
         "about": evidence.task.__doc__.strip().splitlines()[0],
+        "caveat": getattr(evidence.task, "CAVEAT", None),
+        "count": len(rows["object_id"]) if rows else None,
+        "glance": [one for one in lines if one["value"] is not None][:GLANCE],
         "weights": weights_facts(evidence),
         "measured": measured(evidence),
-        "metrics": metrics.lines(evidence.task, found),
+        "metrics": lines,
         "binned": metrics.tables(evidence.task, found),
         "figures": [
             *panels.binary_figures(evidence),
             *panels.own_figures(evidence),
+            *panels.calibration_figures(evidence),
             *panels.common_figures(evidence),
         ],
         "selection": selection.shown(evidence),
         "ranks": evidence.ranks,
         "shown": gallery.shown(evidence),
+        "candidates": candidates.table(evidence),
         "mistakes": gallery.mistakes(evidence),
     }
 
@@ -191,25 +163,6 @@ def measured(evidence: Evidence) -> str:
         "which the network never saw in training. The uncertainty is one standard deviation, from "
         "resampling the objects."
     )
-
-
-def rejects(run: Run) -> dict | None:
-    """Return reasons with their numbers, and the first rows; None without a table."""
-    table = run.rejects()
-    if table is None:
-        return None
-    n = len(table["object_id"])
-    pairs = zip(table.get("stage", [""] * n), table.get("reason", [""] * n))
-    counts = sorted(Counter(pairs).items(), key=lambda one: (-one[1], one[0]))
-    names = [name for name in ("object_id", "file", "stage", "reason") if name in table]
-    first = [[str(table[name][row]) for name in names] for row in range(min(n, REJECTS))]
-    return {
-        "count": n,
-        "reasons": [(count, *pair) for pair, count in counts[:REASONS]],
-        "more": max(len(counts) - REASONS, 0),
-        "names": names,
-        "rows": first,
-    }
 
 
 def duration(seconds: float) -> str:

@@ -8,12 +8,37 @@ from astroml.report import charts, figures
 from astroml.report.gather import Evidence
 from astroml.tasks import Panel
 
+AB_NJY = 31.4
+"""AB magnitude of 1 nJy (Oke & Gunn 1983), the unit of the store."""
+
 
 def own_figures(evidence: Evidence) -> list[dict]:
     """Return the figures that the task itself asks for, of labelled rows."""
     if evidence.compared is None or not hasattr(evidence.task, "panels"):
         return []
     return [charts.drawn(panel) for panel in evidence.task.panels(*evidence.compared)]
+
+
+def calibration_figures(evidence: Evidence) -> list[dict]:
+    """Return the PIT before and after calibration, where the card of the weights tells them."""
+    fit = evidence.card.get("calibration") or {}
+    if not {"pit_before", "pit_after"} <= set(fit):
+        return []
+    before, after = (np.asarray(fit[name], float) for name in ("pit_before", "pit_after"))
+    if len(before) != len(after) or not after.sum():
+        return []
+    distances = [fit.get(f"pit_ks_{when}") for when in ("before", "after")]
+    told = " Kolmogorov-Smirnov distance from uniform: {:.3f} before, {:.3f} after."
+    return [
+        figures.picture(
+            figures.draw_calibration(before, after),
+            "What calibration mended",
+            f"Histogram of the PIT of {after.sum():.0f} objects before and after calibration.",
+            "CDF of p(z) at the known redshift, on the validation split that calibration was "
+            "fitted to: flat is right."
+            + (told.format(*distances) if None not in distances else ""),
+        )
+    ]
 
 
 def common_figures(evidence: Evidence) -> list[dict]:
@@ -69,6 +94,7 @@ def values_figure(evidence: Evidence, rows: dict) -> dict:
     counts, edges = np.histogram(values, min(60, 10 + len(values) // 20))
     low, middle, high = np.quantile(values, [0.16, 0.5, 0.84]) if len(values) else [np.nan] * 3
     what = "real" if evidence.run.real else "simulated"
+    unit = evidence.task.COLUMNS[0].unit
     return charts.drawn(
         Panel(
             kind="bars",
@@ -76,7 +102,7 @@ def values_figure(evidence: Evidence, rows: dict) -> dict:
             alt=f"Histogram of {column} of {len(values):,} {what} objects.",
             text=f"{len(values):,} {what} objects; median {middle:.3f}, 68% between {low:.3f} and "
             f"{high:.3f}.",
-            x_label=column,
+            x_label=f"{column} [{unit}]" if unit else column,
             y_label="objects",
             data={"edges": edges, "counts": counts, "expected": None},
         )
@@ -108,7 +134,75 @@ def binary_figures(evidence: Evidence) -> list[dict]:
                 "In brackets the number of test objects of each kind; bars are 68% intervals.",
             )
         )
-    return drawn + completeness_figures(evidence, truth, prob, yes == 1)
+    drawn += purity_figures(evidence, yes, score)
+    drawn += completeness_figures(evidence, truth, prob, yes == 1)
+    return drawn + magnitude_figures(evidence, rows, prob, yes == 1)
+
+
+def purity_figures(evidence: Evidence, yes: np.ndarray, score: np.ndarray) -> list[dict]:
+    """Return purity at the sky's share of positives, of a task that states one."""
+    sky = getattr(evidence.task, "PREVALENCE", None)
+    if sky is None:
+        return []
+    own = float(np.mean(yes))
+    shares = {f"{share:.0e} on the sky".replace("e-0", "e-"): share for share in (sky, sky / 10)}
+    return [
+        figures.picture(
+            figures.draw_purity(yes, score, {f"{own:.2f} in the test set": own} | shares),
+            "Purity on the sky",
+            "Purity against completeness at three shares of positives, log axis: "
+            f"{own:.2f}, {sky:g} and {sky / 10:g}.",
+            "What share of a selection is real, were that share of all objects real: the first is "
+            "the test set's own. Lines end where no negative is left; the last step to the left "
+            "rests on one.",
+        )
+    ]
+
+
+def magnitude_figures(
+    evidence: Evidence, rows: dict, prob: np.ndarray, yes: np.ndarray
+) -> list[dict]:
+    """Return completeness and purity against the aperture magnitude, where fluxes are."""
+    bands = [name.removeprefix("flux_") for name in rows if f"mw_transmission_{name[5:]}" in rows]
+    if not bands:
+        return []
+    band = "r" if "r" in bands else bands[0]
+    flux = np.asarray(rows[f"flux_{band}"], float)
+    mag = np.where(flux > 0, AB_NJY - 2.5 * np.log10(np.where(flux > 0, flux, 1)), np.nan)
+    passed = prob > 0.5
+    series = {
+        "completeness": _shares(mag[yes], passed[yes]),
+        "purity of what passes": _shares(mag[passed], yes[passed]),
+    }
+    series = {name: points for name, points in series.items() if len(points[0]) > 1}
+    if not series:
+        return []
+    return [
+        charts.drawn(
+            Panel(
+                kind="points",
+                title="Against magnitude",
+                alt=f"Completeness and purity in bins of magnitude in {band}.",
+                text=f"At {evidence.column} above 0.5; bins of equal numbers, half-widths of 68% "
+                "intervals. Purity holds at the test set's share of positives.",
+                x_label=f"aperture magnitude in {band} [AB mag]",
+                y_label="share",
+                data={"series": series, "bands": []},
+            )
+        )
+    ]
+
+
+def _shares(values: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return median, share and its half-width (k,) in bins of equal numbers."""
+    known = np.isfinite(values)
+    values, right = values[known], right[known]
+    points = []
+    for one in np.array_split(np.argsort(values), np.clip(len(values) // 20, 1, 7)):
+        if len(one) >= 20:
+            share, below, above = figures.wilson(right[one].sum(), len(one))
+            points.append((np.median(values[one]), share, (below + above) / 2))
+    return tuple(np.array(points, float).reshape(-1, 3).T)
 
 
 def truth_figures(

@@ -107,6 +107,7 @@ def list_files(results: Path, catalogs: Path) -> list[tuple[str, Path]]:
         ("catalog", sorted(path for path in catalogs.glob("*") if path.stem in known)),
         ("rejects", sorted((results / "store").glob("*/rejects.parquet"))),
         ("report", [results / "report.html"]),
+        ("notebook", sorted((results / "notebooks").glob("*.html"))),
         ("metrics", sorted((results / "metrics").glob("*.json"))),
         ("weights", sorted((results / "weights").glob("*.safetensors"))),
         ("store", sorted((results / "store").glob("*"))),

@@ -182,6 +182,37 @@ def metrics_files():
     return expand(f"{RESULTS}/metrics/{{task}}.json", task=known)
 
 
+def notebook_pages():
+    """The notebooks as pages, where the config asks for them.
+
+    Some begin at the files and the labels of the objects, of one task; who has neither, or a task
+    without a label of its own, gets the others.
+    """
+    if not CONFIG.report.notebooks:
+        return []
+    names = ["1_from_fits", "2_candidates"]
+    if SIMULATED_INPUT or CONFIG.train_on == "input":
+        names += ["3_own_labels", "4_two_runs"]
+    return expand(f"{RESULTS}/notebooks/{{name}}.html", name=names)
+
+
+def notebook_task():
+    """The task of the notebooks: the first that has a label for each object."""
+    known = [task for task in TASKS if hasattr(load_task(task), "LABEL")]
+    return (known or TASKS)[0]
+
+
+def notebook_values(name):
+    """The parameters of a notebook."""
+    if name == "4_two_runs":
+        return {"task": notebook_task(), "first": CONFIG.run}
+    values = {"run": CONFIG.run, "task": notebook_task()}
+    if name == "2_candidates":
+        return values
+    given = {} if SIMULATED_INPUT else {"manifest": manifest(None), "root": root()}
+    return values | {"survey": SURVEY} | given
+
+
 def injected_rows():
     """Rows of the injected copies, where the config asks for them."""
     return rows_of(CONFIG.inject.task, "injected") if CONFIG.inject else []

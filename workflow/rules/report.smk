@@ -1,5 +1,5 @@
-# REQUIRED INPUTS: the run's catalogs, metrics, stores, weights, rejects, maps of the evidence and
-#                  selection function
+# REQUIRED INPUTS: the run's catalogs, metrics, stores, weights, rejects, maps of the evidence,
+#                  selection function, and the pages of notebooks that it links to
 # OUTPUTS:         report.html
 # COMMANDS:        astroml report
 
@@ -12,6 +12,7 @@ rule report:
         injected=injected_rows(),
         selection=selection_files(),
         explained=explained_files(),
+        notebooks=notebook_pages(),
     output:
         page=report(
             f"{RESULTS}/report.html",
