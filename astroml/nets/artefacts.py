@@ -142,8 +142,8 @@ def _trail(dice: Tensor, bands: int, size: int) -> Tensor:
     turn, place, width, bright, band, tumble, period, phase, *_ = _wide(dice)
     along, across = _turned(*_plane(dice, size), math.pi * turn)
     across = across - (place - 0.5) * 0.7 * size
-    width = 0.9 + 1.5 * width
-    peak = 4 * 12**bright  # 4 to 48 sigma
+    width = 0.9 + 1.1 * width
+    peak = 3 * 9**bright  # 3 to 27 sigma
     wave = torch.cos(2 * math.pi * (along / (10 + 60 * period) + phase))
     light = peak * torch.exp(-0.5 * (across / width) ** 2) * (1 + 0.8 * tumble**3 * wave)
     return _one_band(light, band, bands)
@@ -157,9 +157,9 @@ def _ghost(dice: Tensor, bands: int, size: int) -> Tensor:
     steps = torch.arange(bands, device=dice.device, dtype=dice.dtype).view(1, -1, 1, 1) * 0.618034
     own, other = ((one[:, None] + steps) % 1 for one in (tint, shift))
     turn, hole = 2 * math.pi * turn[:, None], 2 * math.pi * hole[:, None]
-    away = 0.45 * size * away[:, None] + 0.06 * size * (other - 0.5)
+    away = 0.4 * size * away[:, None] + 0.06 * size * (other - 0.5)
     radius = (0.15 + 0.35 * wide[:, None]) * size * (0.95 + 0.1 * other)
-    peak = 1.5 * 8 ** bright[:, None] * (0.15 + 0.85 * own)  # up to 12 sigma in the best band
+    peak = 2.5 * 5 ** bright[:, None] * (0.2 + 0.8 * own)  # up to 12 sigma in the best band
     x, y = x - away * torch.cos(turn), y - away * torch.sin(turn)
     return peak * ghost(x, y, radius, 0.15 * torch.cos(hole), 0.15 * torch.sin(hole))
 
@@ -176,7 +176,7 @@ def _cosmic_ray(dice: Tensor, bands: int, size: int) -> Tensor:
         )
         half = 1.5 + 11 * length**2
         inside = torch.sigmoid((half - along.abs()) / 0.15)
-        track = 25 * 16**bright * inside * torch.exp(-0.5 * (across / 0.45) ** 2)
+        track = 25 * 16**bright * inside * torch.exp(-0.5 * (across / 0.4) ** 2)
         light += track * (number <= count * TRACKS)
     return _one_band(light, band, bands)
 
@@ -191,8 +191,8 @@ def _saturated_star(image: Tensor, dice: Tensor, fwhm: Tensor) -> tuple[Tensor, 
     square = (x**2 + y**2)[:, None]
     alpha = (fwhm / (2 * math.sqrt(2 ** (1 / 3) - 1)))[..., None, None]
     order = torch.linspace(-1, 1, image.shape[1], device=image.device).view(1, -1, 1, 1)
-    # Total light of 3e5 to 4e6 times the noise: r of 17.5 to 14.5 in a survey like HSC Wide.
-    flux = 3e5 * 13 ** bright[:, None] * 10 ** (0.25 * (tint[:, None] - 0.3) * order)
+    # Total light of 2e5 to 2.4e6 times the noise: i of 17 to 14.5 in a survey like HSC Wide.
+    flux = 2e5 * 12 ** bright[:, None] * 10 ** (0.25 * tint[:, None] * order)
     peak = 2 * flux / (math.pi * alpha**2)
     star = peak * (1 + square / alpha**2) ** -3 + 1e-3 * flux / (square + 8 * alpha**2)
     arms = torch.zeros_like(x * y)

@@ -29,12 +29,15 @@ REACH = 4.6
 BLUER = 0.3
 """Power of the wavelength by which tails are bluer than their galaxies."""
 
-THETA_E, CLEAR_SNR, ARC_SHARE = (1.0, 2.3), 80.0, (0.04, 0.35)
-"""Einstein radii, arcsec; expected signal-to-noise of arcs, and their share of the light in i,
-that sources are drawn for."""
+THETA_E, CLEAR_SNR, ARC_SHARE, ALIGNED = (1.2, 2.4), 100.0, (0.07, 0.3), 0.33
+"""Einstein radii, arcsec; and what sources are drawn for: the expected signal-to-noise of the arc,
+its share of the light in i, and the source's distance from the axis in Einstein radii."""
 
-TRIES = 12
-"""Sources drawn for each lens, of which it gets the first whose arc is clear."""
+TRIES = 24
+"""Sources drawn for each lens, of which it gets the first whose arc is clear, else the brightest."""
+
+LARGEST = 1.4
+"""Largest effective radius of a lens, arcsec."""
 
 LENS_Z = np.linspace(0.12, 0.85, 74)
 """Redshifts of lenses."""
@@ -197,15 +200,15 @@ def extreme_colour(rng: np.random.Generator, host: dict) -> dict:
     parts = host["parts"]
     if which == "blue":
         parts = [part | {"old": rng.uniform(0, 0.1), "dust": 0.0} for part in parts]
-        tint = (wavelengths / MAG_WAVELENGTH) ** -rng.uniform(1.5, 3.0)
+        tint = (wavelengths / MAG_WAVELENGTH) ** -rng.uniform(0.8, 1.7)
     elif which == "dusty":
-        dust = rng.uniform(0.8, 1.4)
+        dust = rng.uniform(0.55, 1.0)
         parts = [part | {"dust": part["dust"] + dust} for part in parts]
     else:
         bands = wavelengths[: host["bands"]]
         line = bands[int(rng.integers(len(bands)))]
         parts = [part | {"old": 0.5 * part["old"]} for part in parts]
-        tint[np.abs(wavelengths / line - 1) < 0.08] = 10 ** (0.4 * rng.uniform(1.0, 2.2))
+        tint[np.abs(wavelengths / line - 1) < 0.08] = 10 ** (0.4 * rng.uniform(0.6, 1.3))
     return {"parts": parts, "tint": tint / tint[-2]}
 
 
@@ -221,19 +224,28 @@ def lens(rng: np.random.Generator, host: dict) -> dict:
     mags = red_sequence_mag(LENS_Z) - 10 * np.log10(dispersion / 220) + rng.normal(0, 0.3)
     at = int(np.abs(mags - host["mag_i"]).argmin())
     core = galaxies.massive_elliptical(rng, float(dispersion[at]), float(LENS_Z[at]))
+    # Larger ones would hide their arcs, and reach out of the cutout.
+    core |= {"r_e": min(core["r_e"], LARGEST), "n_sersic": min(core["n_sersic"], 4.0)}
     bent = draw_mass(rng, theta_e, core["q"], core["phi"]) | {"z_source": z_source}
     wavelengths = host["wavelengths"][: host["bands"]]
     near = int(np.abs(wavelengths - MAG_WAVELENGTH).argmin())
+    best = {}, 0.0
     for _ in range(TRIES):
         source = draw_source(
             rng, bent, host["survey"], wavelengths, host["sigma"], host["psf_fwhm"]
         )
         arc = source["expected_magnification"] * source["source_flux"][near]
         part = arc / (NJY_PER_ZERO_MAG * 10 ** (-0.4 * host["mag_i"]))
-        if source["expected_snr"] > CLEAR_SNR and ARC_SHARE[0] < part < ARC_SHARE[1]:
+        off = math.hypot(source["source_x"], source["source_y"]) / theta_e
+        best = max(best, (source, min(part, ARC_SHARE[1])), key=lambda one: one[1])
+        if source["expected_snr"] > CLEAR_SNR and off < ALIGNED and part > ARC_SHARE[0]:
+            best = source, part
             break
+    source, part = best
+    if part > ARC_SHARE[1]:
+        source["source_flux"], part = source["source_flux"] * ARC_SHARE[1] / part, ARC_SHARE[1]
     # The arc's light is the object's too.
-    core["mag"] = share(host["mag_i"], 1 - min(part, ARC_SHARE[1]))
+    core["mag"] = share(host["mag_i"], 1 - part)
     bent |= {name: source[name] for name in source if name in (*NO_LENS, "source_flux")}
     return {"parts": [core], "lens": {name: bent[name] for name in (*NO_LENS, "source_flux")}}
 
