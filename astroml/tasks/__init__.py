@@ -9,6 +9,7 @@ A task is small functions (see ``lens`` for the model):
   ``error`` and ``ERROR`` (how wrong each labelled row is, and what that is called), ``AXES`` (names
   of what metrics are binned in), ``EXPORTS`` (further files of its catalog), ``combine`` (the rows
   of an ensemble's networks into one), ``RANKS`` and ``RANK_COLUMNS`` (columns of a whole catalog),
+  ``whole`` (those of them that are no ranks, of all rows: ``(rows)`` -> name -> (n,)),
   ``TURNS`` (targets and outputs that turn with the image), ``OPTIONAL`` (targets that a labelled
   row may lack) and ``EXPLAINED`` (the output whose evidence is mapped)
   A task whose objects have any number of rows, as a tile of the sky has clusters, says
@@ -16,7 +17,7 @@ A task is small functions (see ``lens`` for the model):
   sky, ``unique(rows)`` says which rows of a whole catalog stay, (n,) bool, so that nothing is
   counted twice; the others are left out where the catalog is written. ``ANY_SIZE = True``: its
   weights score cutouts of other sides than they were trained on.
-- ``net.py`` (torch): ``build``, ``objectives``
+- ``net.py`` (torch): ``build``, ``objectives``; ``watch`` where validation has more to show
 - ``sky.py`` (torch): ``population``; ``fresh`` where training can draw objects of its own,
   ``inject`` where a signal can be added to real pixels
 

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from pydantic import Field, field_validator
 
+from astroml.calibration import probability
 from astroml.config import TaskOptions, TrainOptions
 from astroml.store.layout import FLAGS
 from astroml.tasks import labelled
 from astroml.tasks.anomaly.columns import COLUMNS, MODELS, NAMES, RANK_COLUMNS, RANKS
 from astroml.tasks.anomaly.combine import fit_slices, standardised
 from astroml.tasks.anomaly.kinds import ARTEFACTS, INTERESTING, Sky
-from astroml.tasks.anomaly.metrics import score
+from astroml.tasks.anomaly.metrics import METRICS, score
+from astroml.tasks.anomaly.outliers import whole
 
 __all__ = [
     "ARTEFACT",
     "ARTEFACTS",
     "COLUMNS",
+    "EXPORTS",
     "INTERESTING",
     "LABEL",
+    "METRICS",
     "MODELS",
     "NAMES",
     "OPTIONAL",
@@ -33,6 +38,7 @@ __all__ = [
     "rows",
     "score",
     "targets",
+    "whole",
 ]
 
 SET = "galaxy"
@@ -152,13 +158,11 @@ def rows(output: dict, objects: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         ``object_id``, the columns of ``COLUMNS``, each (n,) or (n, k), and ``flags`` with
         ``artefact`` added.
     """
-    from scipy.special import expit
-
     flux, fit = np.asarray(output["flux"], float), output["calibration"]
     columns = {f"{name}_score": np.full(len(flux), np.nan) for name in MODELS}
     columns |= {f"{name}_score": np.asarray(output[f"{name}_score"], float) for name in fit}
     odd = [standardised(columns[f"{name}_score"], flux, fit[name]) for name in fit]
-    columns["artefact_prob"] = artefact = expit(np.asarray(output["artefact_logit"], float))
+    columns["artefact_prob"] = artefact = probability(output["artefact_logit"], 1.0, 0.0)
     odd = np.mean(odd, axis=0)
     columns["anomaly_score"] = np.where(odd > 0, odd * (1 - artefact), odd)
     columns["log_flux"] = flux
@@ -170,3 +174,14 @@ def rows(output: dict, objects: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     flags = (objects["flags"] & ~FLAGS["artefact"] | spoilt).astype(objects["flags"].dtype)
     typed = {one.name: np.asarray(columns[one.name]).astype(one.dtype) for one in COLUMNS}
     return {"object_id": objects["object_id"], **typed, "flags": flags}
+
+
+def _write_embedding(rows: dict[str, np.ndarray], path: str | Path) -> None:
+    """Write the embedding of each object, that of its residual, and its scores."""
+    from astroml.tasks.anomaly.export import write_embedding  # h5py is not needed for else here
+
+    write_embedding(rows, path)
+
+
+EXPORTS = {".hdf5": _write_embedding}
+"""Further files of the catalog: ending -> what writes them, ``(rows, path)``."""
