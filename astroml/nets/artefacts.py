@@ -85,9 +85,10 @@ def paint(
     for number, change in enumerate((_saturated_star, _edge, _missing_band), len(lights)):
         rows = torch.nonzero(which == number)[:, 0]
         if len(rows):
-            some = image[rows] / level[rows]
-            some, flags = change(some, dice[rows], seeing[rows])
-            image[rows] = some * level[rows]
+            before = image[rows] / level[rows]
+            after, flags = change(before, dice[rows], seeing[rows])
+            # Not all of them: to divide and multiply again would round what was not touched.
+            image[rows] = torch.where(after == before, image[rows], after * level[rows])
             mask[rows] |= flags.to(torch.uint8)
     return image, mask
 

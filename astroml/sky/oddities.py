@@ -34,7 +34,7 @@ THETA_E, CLEAR_SNR, ARC_SHARE, ALIGNED = (1.2, 2.4), 100.0, (0.07, 0.3), 0.33
 its share of the light in i, and the source's distance from the axis in Einstein radii."""
 
 TRIES = 24
-"""Sources drawn for each lens, of which it gets the first whose arc is clear, else the brightest."""
+"""Sources drawn for each lens: it gets the first whose arc is clear, else the brightest."""
 
 LARGEST = 1.4
 """Largest effective radius of a lens, arcsec."""
