@@ -3,7 +3,8 @@
 A task is small functions (see ``lens`` for the model):
 
 - ``__init__.py`` (numpy only): ``SET``, ``Options``, ``Sky``, ``COLUMNS``, ``targets``,
-  ``calibrate``, ``rows``, ``score``; where it has them, ``panels`` (figures of the report),
+  ``calibrate``, ``rows``, ``score``; where it has them, ``panels`` (figures of the report,
+  of labelled rows), ``catalog_panels`` (those of the whole catalog and its object table),
   ``baselines`` (columns that other methods make of a store: what they say of its test split),
   ``RIVALS`` (those of them that score as the task's own does, column -> name for people),
   ``error`` and ``ERROR`` (how wrong each labelled row is, and what that is called), ``AXES`` (names
@@ -73,7 +74,10 @@ class Panel:
     - ``bars``: ``edges`` (k + 1,), ``counts`` (k,), and ``expected``, a number or None, shown with
       what chance alone makes of it;
     - ``curves``: ``series``, name -> (x, y), one small figure each, on the same x; ``marks``,
-      name -> (number of series,), drawn as vertical lines, NaN for none.
+      name -> (number of series,), drawn as vertical lines, NaN for none;
+    - ``lines``: ``series``, name -> (x, y), plain lines, the first the thickest; ``log`` for a
+      logarithmic x;
+    - ``scatter``: ``series``, name -> (x, y), dots, the first faint behind the others.
     """
 
     kind: str

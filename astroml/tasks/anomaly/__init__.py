@@ -14,6 +14,7 @@ from astroml.store.layout import FLAGS
 from astroml.tasks import labelled
 from astroml.tasks.anomaly.columns import COLUMNS, MODELS, NAMES, RANK_COLUMNS, RANKS
 from astroml.tasks.anomaly.combine import fit_slices, standardised
+from astroml.tasks.anomaly.figures import catalog_panels, panels
 from astroml.tasks.anomaly.kinds import ARTEFACTS, INTERESTING, Sky
 from astroml.tasks.anomaly.metrics import METRICS, score
 from astroml.tasks.anomaly.outliers import whole
@@ -35,6 +36,8 @@ __all__ = [
     "Options",
     "Sky",
     "calibrate",
+    "catalog_panels",
+    "panels",
     "rows",
     "score",
     "targets",

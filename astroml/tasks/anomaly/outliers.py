@@ -27,7 +27,7 @@ ODDEST = (0.05, 40, 5000)
 GROUPS = range(2, 11)
 """Numbers of groups that are tried."""
 
-MAPPED = 8000
+MAPPED = 5000
 """Objects that the map is made of, at most: the oddest half of that, and others at even steps. All
 others take the mean place of those nearest to them."""
 
