@@ -12,13 +12,15 @@ A task is small functions (see ``lens`` for the model):
   of an ensemble's networks into one), ``RANKS`` and ``RANK_COLUMNS`` (columns of a whole catalog),
   ``whole`` (those of them that are no ranks, of all rows: ``(rows)`` -> name -> (n,)),
   ``TURNS`` (targets and outputs that turn with the image), ``OPTIONAL`` (targets that a labelled
-  row may lack) and ``EXPLAINED`` (the output whose evidence is mapped)
+  row may lack) and ``EXPLAINED`` (the output whose evidence is mapped;
+  where ``net.evidence`` draws other maps, ``EVIDENCE`` says what they show)
   A task whose objects have any number of rows, as a tile of the sky has clusters, says
   ``MANY_ROWS = True``; its rows may have their own ``ra`` and ``dec``. Where objects overlap on the
   sky, ``unique(rows)`` says which rows of a whole catalog stay, (n,) bool, so that nothing is
   counted twice; the others are left out where the catalog is written. ``ANY_SIZE = True``: its
   weights score cutouts of other sides than they were trained on.
-- ``net.py`` (torch): ``build``, ``objectives``; ``watch`` where validation has more to show
+- ``net.py`` (torch): ``build``, ``objectives``; ``watch`` where validation has more to show,
+  ``evidence`` where a task draws maps of its own
 - ``sky.py`` (torch): ``population``; ``fresh`` where training can draw objects of its own,
   ``inject`` where a signal can be added to real pixels
 

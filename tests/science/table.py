@@ -9,6 +9,7 @@ COLUMNS = {
     "lens": {"": "value"},
     "tidal": {"": "value"},
     "cluster": {"": "value"},
+    "anomaly": {"": "value"},
 }
 """Task -> prefix of the record's keys -> heading."""
 

@@ -23,6 +23,8 @@ __all__ = [
     "ARTEFACT",
     "ARTEFACTS",
     "COLUMNS",
+    "EVIDENCE",
+    "EXPLAINED",
     "EXPORTS",
     "INTERESTING",
     "LABEL",
@@ -55,6 +57,16 @@ ARTEFACT = "is_artefact"
 
 OPTIONAL = (LABEL, ARTEFACT)
 """Targets that a row may lack: all of them, for nothing is learnt from them."""
+
+EXPLAINED = "residual"
+"""What is drawn beside the candidates: ``net.evidence``."""
+
+EVIDENCE = (
+    "what the autoencoder could not reproduce, in units of a pixel's expected error, mean over the "
+    "bands; red is light that it did not expect, blue light that it missed. Beyond the part that "
+    "the models see there is nothing."
+)
+"""What the report says of these maps."""
 
 
 class Options(TaskOptions):
