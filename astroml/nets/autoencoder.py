@@ -176,8 +176,10 @@ def misfit(seen: Seen, mean: Tensor, floor: float) -> Tensor:
     return mean_of((seen.image - mean).square() / variance(seen, mean, floor), seen)
 
 
-def negative_elbo(net: Autoencoder, seen: Seen, deviates: Tensor, floor: float) -> Tensor:
-    """Return the negative evidence lower bound (n,), nats: residual and divergence.
+def negative_elbo(
+    net: Autoencoder, seen: Seen, deviates: Tensor, floor: float
+) -> tuple[Tensor, Tensor]:
+    """Return the negative evidence lower bound, nats: residual and divergence.
 
     Kingma & Welling 2014, eq. 10. Where pixels have weights below one, their likelihood is taken
     to that power.
@@ -192,11 +194,21 @@ def negative_elbo(net: Autoencoder, seen: Seen, deviates: Tensor, floor: float) 
         Standard normal ones, over which the mean is taken.
     floor : float
         Error as a fraction of the light.
+
+    Returns
+    -------
+    bound : (n,) tensor
+        The negative bound.
+    entropy : (n,) tensor
+        What the residual's part of it is, in the mean, of images as the decoder draws them.
     """
     mean, log_var = net.encode(seen)
-    total = divergence(mean, log_var)
+    bound, entropy = divergence(mean, log_var), torch.zeros_like(mean[:, 0])
     for deviate in deviates:
         drawn = net.decode(mean + torch.exp(0.5 * log_var) * deviate)
-        nll = (pixel_nll(seen, drawn, floor) * seen.weight).sum((1, 2, 3))
-        total = total + nll / len(deviates)
-    return total
+        total = variance(seen, drawn.mean, floor) + torch.exp(2 * drawn.log_scatter)
+        expected = 0.5 * torch.log(2 * math.pi * math.e * total)
+        nll = pixel_nll(seen, drawn, floor)
+        bound = bound + (nll * seen.weight).sum((1, 2, 3)) / len(deviates)
+        entropy = entropy + (expected * seen.weight).sum((1, 2, 3)) / len(deviates)
+    return bound, entropy

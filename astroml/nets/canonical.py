@@ -38,7 +38,7 @@ WINDOW = 0.05
 CENTRING = 4
 """Iterations of the middle."""
 
-MIDDLE, RIM = 0.25, 0.03
+MIDDLE, RIM = 0.2, 0.03
 """Width of the weight of the pixels, as a part of the view's side, and the least there is."""
 
 APART, UNEVEN = 3.0, 0.15

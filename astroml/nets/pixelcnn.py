@@ -100,11 +100,22 @@ class PixelCnn(nn.Module):
             at += band
         return torch.stack(shift, 2)
 
-    def nll(self, seen: Seen, floor: float) -> Tensor:
-        """Return the negative log-likelihood (n, band, y, x) of pixels, nats; 0 where not valid."""
+    def nll(self, seen: Seen, floor: float) -> tuple[Tensor, Tensor]:
+        """Return the negative log-likelihood of pixels, nats; 0 where not valid.
+
+        Returns
+        -------
+        nll : (n, band, y, x) tensor
+            Of the pixels as they are.
+        entropy : (n, band, y, x) tensor
+            That of a normal distribution of the mixture's variance: about what is expected.
+        """
         log_weight, mean, log_scatter = self(seen)
-        about = (log_weight.exp() * mean).sum(1)
+        weight = log_weight.exp()
+        about = (weight * mean).sum(1)
         total = variance(seen, about, floor)[:, None] + torch.exp(2 * log_scatter)
         away = (seen.image[:, None] - mean).square() / total
         log_density = log_weight - 0.5 * (away + torch.log(2 * math.pi * total))
-        return -torch.logsumexp(log_density, 1) * seen.valid
+        spread = (weight * (total + (mean - about[:, None]).square())).sum(1)
+        entropy = 0.5 * torch.log(2 * math.pi * math.e * spread)
+        return -torch.logsumexp(log_density, 1) * seen.valid, entropy * seen.valid

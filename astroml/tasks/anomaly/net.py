@@ -114,7 +114,7 @@ class Anomalies(nn.Module):
             return self.artefact_loss(batch)
         if part == "pixelcnn":
             seen = middle_of(batch["seen"], NARROW)
-            return mean_of(self.pixelcnn.nll(seen, self.options.floor), seen).mean()
+            return mean_of(self.pixelcnn.nll(seen, self.options.floor)[0], seen).mean()
         if part:
             return self.loss(part, batch["halves"])
         seen = canonical(batch)
@@ -135,8 +135,8 @@ class Anomalies(nn.Module):
             deviates = self.deviates
             if self.training:
                 deviates = torch.randn_like(deviates[:1].expand(1, len(halves.image), -1))
-            elbo = negative_elbo(self.vae, halves, deviates, floor)
-            return (elbo / halves.weight.sum((1, 2, 3)).clamp(min=1)).mean()
+            bound, _ = negative_elbo(self.vae, halves, deviates, floor)
+            return (bound / halves.weight.sum((1, 2, 3)).clamp(min=1)).mean()
         if part == "critic":
             return self.wgan.critic_loss(halves)
         if part == "generator":
@@ -178,13 +178,16 @@ class Anomalies(nn.Module):
         if "ae" in models:
             output["ae_score"] = torch.log1p(misfit(halves, self.ae.decode(z).mean, floor))
         if "vae" in models:
-            elbo = negative_elbo(self.vae, halves, self.deviates, floor)
-            output["vae_score"] = elbo / halves.weight.sum((1, 2, 3)).clamp(min=1)
+            # A galaxy with much to it has a low bound without being odd: what is expected of such
+            # a one is taken away.
+            bound, entropy = negative_elbo(self.vae, halves, self.deviates, floor)
+            output["vae_score"] = (bound - entropy) / halves.weight.sum((1, 2, 3)).clamp(min=1)
         if "wgan" in models:
             output["wgan_score"] = self.wgan_score(halves)
         if "pixelcnn" in models:
             middle = middle_of(seen, NARROW)
-            output["pixelcnn_score"] = mean_of(self.pixelcnn.nll(middle, floor), middle)
+            nll, entropy = self.pixelcnn.nll(middle, floor)
+            output["pixelcnn_score"] = mean_of(nll - entropy, middle)
         return output
 
     def wgan_score(self, halves: Seen) -> Tensor:
