@@ -158,8 +158,8 @@ def _ghost(dice: Tensor, bands: int, size: int) -> Tensor:
     steps = torch.arange(bands, device=dice.device, dtype=dice.dtype).view(1, -1, 1, 1) * 0.618034
     own, other = ((one[:, None] + steps) % 1 for one in (tint, shift))
     turn, hole = 2 * math.pi * turn[:, None], 2 * math.pi * hole[:, None]
-    away = 0.4 * size * away[:, None] + 0.06 * size * (other - 0.5)
-    radius = (0.15 + 0.35 * wide[:, None]) * size * (0.95 + 0.1 * other)
+    away = size * (0.08 + 0.34 * away[:, None]) + 0.06 * size * (other - 0.5)
+    radius = (0.2 + 0.3 * wide[:, None]) * size * (0.95 + 0.1 * other)
     peak = 2.5 * 5 ** bright[:, None] * (0.2 + 0.8 * own)  # up to 12 sigma in the best band
     x, y = x - away * torch.cos(turn), y - away * torch.sin(turn)
     return peak * ghost(x, y, radius, 0.15 * torch.cos(hole), 0.15 * torch.sin(hole))
