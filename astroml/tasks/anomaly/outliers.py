@@ -10,7 +10,7 @@ from astroml.neighbours import nearest, whitened
 from astroml.store.layout import FLAGS
 from astroml.tasks.anomaly.columns import OUTLIERS
 
-FEWEST = 50
+FEWEST = 40
 """Objects below which a catalog has neither outliers nor a map nor groups."""
 
 SEED = 1
@@ -21,7 +21,7 @@ TREES = 200
 NEIGHBOURS = 20
 """That an object's density is held against."""
 
-ODDEST = (0.05, 40, 5000)
+ODDEST = (0.05, 30, 5000)
 """Share of the catalog whose residuals are put in groups, and its fewest and most objects."""
 
 GROUPS = range(2, 11)
