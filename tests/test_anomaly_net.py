@@ -227,7 +227,7 @@ def test_principal_components_are_those_of_all_rows():
     known = PCA(3).fit(rows)
     found, left = net(torch.from_numpy(rows).float())
     assert torch.allclose(net.mean, torch.from_numpy(known.mean_).float(), atol=1e-4)
-    assert np.allclose(np.abs(found[:, :3]), np.abs(known.transform(rows)), atol=1e-2)
+    assert np.allclose(np.abs(found[:, :3].numpy()), np.abs(known.transform(rows)), atol=1e-3)
     assert left.max() < 1e-6
     assert net(torch.from_numpy(rows + 1).float())[1].min() > 1e-3
 
@@ -290,7 +290,6 @@ def test_painted_artefacts_leave_the_other_cutouts_alone():
     assert [i for i, one in enumerate(same) if not one] == [3]
 
 
-@pytest.mark.slow
 def test_a_run_taken_up_again_ends_the_same(tmp_path):
     store = toy_store(tmp_path / "toy.h5", "anomaly", 96)
     run = {"epochs": 2, "batch_size": 16, "ema": 0.9}

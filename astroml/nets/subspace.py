@@ -39,15 +39,15 @@ class Subspace(nn.Module):
             mean, after = rows.mean(0), before + n
             moved = (mean - self.mean) * (before * n / after).sqrt().float()
             old = self.directions * self.length[:, None]
-            joined = torch.cat([old, rows - mean, moved[None]])
+            joined = torch.cat([old, rows - mean, moved[None]]).double()
             # The matrix of products is far smaller than the rows are long.
-            square, vectors = torch.linalg.eigh((joined @ joined.T).double())
+            square, vectors = torch.linalg.eigh(joined @ joined.T)
             last = min(len(self.length), len(joined))
-            square, vectors = square.flip(0)[:last].clamp(min=0), vectors.flip(1)[:, :last]
-            length = square.sqrt().float()
-            directions = (vectors.float().T @ joined) / length.clamp(min=1e-6)[:, None]
-            self.directions[:last] = directions * (length > 1e-5 * length[0])[:, None]
-            self.length[:last] = length
+            length, vectors = square.flip(0)[:last].clamp(min=0).sqrt(), vectors.flip(1)[:, :last]
+            there = length > 1e-6 * length[0]
+            directions = (vectors.T @ joined) / torch.where(there, length, 1.0)[:, None]
+            self.directions[:last] = (directions * there[:, None]).float()
+            self.length[:last] = (length * there).float()
             self.mean.add_((mean - self.mean) * (n / after).float())
             self.seen.copy_(after)
 
