@@ -19,12 +19,12 @@ from astroml.tasks.anomaly.metrics import overlap
 
 SEED = 1
 HSC = ("--survey", "hsc", "--bands", "g,r,i")
-TRAIN = {"objects": 12_000}
+TRAIN = {"objects": 20_000}
 """One percent rare, one percent artefacts, as is the default."""
-TEST = {"objects": 20_000}
-"""200 rare objects, 200 artefacts: a sky of its own, of the same shares."""
+TEST = {"objects": 15_000}
+"""150 rare objects, 150 artefacts: a sky of its own, of the same shares."""
 SPLITS = "{val: 0.15, test: 0}"
-OPTIONS = {"train": {"epochs": 12, "patience": 12}}
+OPTIONS = {"train": {"epochs": 10, "patience": 10}}
 """Training of two seeds, and inference: at most 30 minutes on two cores."""
 SEEDS = (1, 2)
 """The second network sees the same sky as the first, in another order from other beginnings."""
