@@ -177,6 +177,15 @@ def test_outliers_are_the_same_again_and_find_the_odd():
     assert roc_auc_score(yes, one["iforest_score"]) > 0.9
 
 
+def test_flux_decides_no_outlier():
+    _, rows = made(2000, share=0.0)
+    rows["embedding"] = rows["embedding"] * (rows["log_flux"] - 2)[:, None]  # wider when bright
+    learned = neighbours.whitened(rows["embedding"])
+    assert spearmanr(outliers.isolation(learned), rows["log_flux"])[0] > 0.3
+    found = outliers.outlier_scores(rows)
+    assert all(abs(spearmanr(one, rows["log_flux"])[0]) < 0.1 for one in found.values())
+
+
 def test_groups_part_the_oddest_by_their_residuals():
     rng = np.random.default_rng(1)
     which = rng.integers(0, 3, 900)

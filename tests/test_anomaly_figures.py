@@ -74,3 +74,22 @@ def test_without_labels_nothing_is_drawn_of_them():
     unknown = {name: np.full(200, np.nan) for name in ("is_interesting", "is_artefact")}
     assert ANOMALY.panels(unknown, rows) == []
     assert figures.FEWEST > 1
+
+
+def test_methods_stand_beside_each_other_in_one_table():
+    from astroml.report import metrics as report
+
+    one = {"value": 0.9, "error": 0.01}
+    given = dict.fromkeys(
+        ("auroc", "auroc_ae", "auroc_baseline", "auroc_of_ring", "rank_score"), one
+    )
+    given["precision_top1pct"] = given["precision_top1pct_ae"] = one
+    (table,) = report.tables(ANOMALY, given)
+    assert table["columns"] == ["Area under the ROC curve", "Precision in the top 1%"]
+    assert [name for name, _ in table["rows"]] == [
+        "all together", "autoencoder", "PCA + isolation forest",
+    ]  # fmt: skip
+    assert table["rows"][2][1] == [one, None]
+    labels = [line["label"] for line in report.lines(ANOMALY, given)]
+    assert len(labels) == 4
+    assert report.tables(tasks.load("lens"), given) == []

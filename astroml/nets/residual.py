@@ -25,13 +25,14 @@ def residual_map(net: nn.Module, batch: dict[str, Tensor]) -> Tensor:
     Returns
     -------
     (n, y, x) tensor
-        Mean over the bands in units of the expected error of a pixel of the view, above 0 where
-        there is more light than in the likeness; 0 where the view does not reach, or is not valid.
+        asinh of the mean over the bands in units of the expected error of a pixel of the view,
+        above 0 where there is more light than in the likeness; 0 where the view does not reach, or
+        is not valid.
     """
     halves = parted(canonical(batch))
     mean = net.ae.decode(net.ae.encode(halves)[0]).mean
     away = (halves.image - mean) / variance(halves, mean, net.options.floor).sqrt()
-    return laid_back(batch, (away * halves.valid).mean(1))
+    return laid_back(batch, torch.asinh((away * halves.valid).mean(1)))
 
 
 def laid_back(batch: dict[str, Tensor], view: Tensor) -> Tensor:

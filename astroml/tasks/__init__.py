@@ -7,6 +7,7 @@ A task is small functions (see ``lens`` for the model):
   of labelled rows), ``catalog_panels`` (those of the whole catalog and its object table),
   ``baselines`` (columns that other methods make of a store: what they say of its test split),
   ``RIVALS`` (those of them that score as the task's own does, column -> name for people),
+  ``BESIDE`` (methods whose metrics stand beside the task's own: end of their names -> name),
   ``error`` and ``ERROR`` (how wrong each labelled row is, and what that is called), ``AXES`` (names
   of what metrics are binned in), ``EXPORTS`` (further files of its catalog), ``combine`` (the rows
   of an ensemble's networks into one), ``RANKS`` and ``RANK_COLUMNS`` (columns of a whole catalog),

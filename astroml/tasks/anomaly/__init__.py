@@ -22,6 +22,7 @@ from astroml.tasks.anomaly.outliers import whole
 __all__ = [
     "ARTEFACT",
     "ARTEFACTS",
+    "BESIDE",
     "COLUMNS",
     "EVIDENCE",
     "EXPLAINED",
@@ -58,13 +59,16 @@ ARTEFACT = "is_artefact"
 OPTIONAL = (LABEL, ARTEFACT)
 """Targets that a row may lack: all of them, for nothing is learnt from them."""
 
+BESIDE = {"baseline" if name == "pca" else name: NAMES[name] for name in NAMES if name != "anomaly"}
+"""Methods whose metrics stand beside those of the combined score: end of their names -> name."""
+
 EXPLAINED = "residual"
 """What is drawn beside the candidates: ``net.evidence``."""
 
 EVIDENCE = (
-    "what the autoencoder could not reproduce, in units of a pixel's expected error, mean over the "
-    "bands; red is light that it did not expect, blue light that it missed. Beyond the part that "
-    "the models see there is nothing."
+    "what the autoencoder could not reproduce: asinh of it in units of a pixel's expected error, "
+    "mean over the bands; red is light that it did not expect, blue light that it missed. Beyond "
+    "the part that the models see there is nothing."
 )
 """What the report says of these maps."""
 

@@ -113,7 +113,8 @@ def _of_outliers(name: str, what: str) -> Column:
         "float32",
         "",
         "stat.value",
-        f"{what}, among the objects of this catalog; higher is odder. NaN in a catalog of too few",
+        f"{what}, among the objects of this catalog: from the median in units of the spread of "
+        "objects of like flux; higher is odder. NaN in a catalog of too few",
     )
 
 

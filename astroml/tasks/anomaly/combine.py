@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-FEWEST = 100
+FEWEST = 50
 """Objects in a slice of flux, at least, where there are so many."""
 
 SLICES = 8

@@ -35,6 +35,10 @@ METRICS = {
         "Area under the ROC curve, PCA + isolation forest",
         "The same by an isolation forest on principal components of the pixels.",
     ),
+    "auroc_artefact": (
+        "Area under the ROC curve, artefact head",
+        "Chance that an artefact has a higher artefact_prob than an ordinary galaxy.",
+    ),
     "auroc_of_*": (
         "Area under the ROC curve: *",
         "The same of this kind alone, by the combined score.",
@@ -89,10 +93,6 @@ METRICS = {
     "artefact_share_top1pct_*": (
         "Artefacts in the top 1%, *",
         "The same by one model or method alone, where nothing pushes them down.",
-    ),
-    "auroc_artefact": (
-        "Area under the ROC curve, artefact head",
-        "Chance that an artefact has a higher artefact_prob than an ordinary galaxy.",
     ),
     "rank_score": (
         "Rank-weighted score",

@@ -9,6 +9,7 @@ import numpy as np
 from astroml.neighbours import nearest, whitened
 from astroml.store.layout import FLAGS
 from astroml.tasks.anomaly.columns import OUTLIERS
+from astroml.tasks.anomaly.combine import fit_slices, standardised
 
 FEWEST = 40
 """Objects below which a catalog has neither outliers nor a map nor groups."""
@@ -41,8 +42,8 @@ def whole(rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     Parameters
     ----------
     rows : dict
-        ``flags`` and ``anomaly_score`` (n,), ``embedding``, ``residual_embedding`` and
-        ``pca_coefficients`` (n, k), ``pca_residual`` (n,), as ``rows`` returned them.
+        ``flags``, ``anomaly_score`` and ``log_flux`` (n,), ``embedding``, ``residual_embedding``,
+        ``pca_coefficients`` (n, k) and ``pca_residual`` (n,), as ``rows`` returned them.
 
     Returns
     -------
@@ -87,9 +88,15 @@ def outlier_scores(rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         return columns
     learned = whitened(rows["embedding"][usable])
     pixels = np.column_stack([rows["pca_coefficients"], rows["pca_residual"]])[usable]
-    columns["iforest_score"][usable] = isolation(learned)
-    columns["lof_score"][usable] = local_outlier_factor(learned)
-    columns["pca_score"][usable] = isolation(pixels)
+    found = {
+        "iforest": isolation(learned),
+        "lof": local_outlier_factor(learned),
+        "pca": isolation(pixels),
+    }
+    # As for the models, so that flux does not decide, for the baseline neither.
+    flux = np.asarray(rows["log_flux"], float)[usable]
+    for name, values in found.items():
+        columns[f"{name}_score"][usable] = standardised(values, flux, fit_slices(values, flux))
     return columns
 
 
