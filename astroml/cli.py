@@ -305,6 +305,8 @@ def score(
 app.command()(commands.catalog)
 app.command()(commands.query)
 app.command()(commands.crossmatch)
+app.command()(commands.similar)
+app.command()(commands.rerank)
 app.command()(notebook.notebook)
 
 

@@ -68,7 +68,7 @@ def explain(
     order = np.argsort(ids, kind="stable")
     which = order[np.searchsorted(ids[order], chosen["object_id"])]
     with Progress("explain", len(which)) as progress:
-        maps = draw(store, which, members, module.EXPLAINED, progress)
+        maps = draw(task, store, which, members, progress)
     facts = stamp(
         "explain", {"top": top}, store.shards, task=task, weights=[digest(one) for one in weights]
     )
@@ -91,17 +91,27 @@ def best(rows: dict[str, np.ndarray], column: str, top: int) -> dict[str, np.nda
 
 
 def draw(
-    store: Store, which: np.ndarray, members: list[Member], output: str, progress: Progress
+    task: str, store: Store, which: np.ndarray, members: list[Member], progress: Progress
 ) -> np.ndarray:
-    """Return the maps (k, y, x) of some rows (k,) of a store, the mean over the networks."""
-    size = store.header.size
+    """Return the maps (k, y, x) of some rows (k,) of a store, the mean over the networks.
+
+    They are what the task's ``net.evidence(net, batch)`` draws, and where it has none integrated
+    gradients of the output that is explained.
+    """
+    output = tasks.load(task).EXPLAINED
+    size, own = store.header.size, getattr(tasks.load(task, "net"), "evidence", None)
     maps = [np.zeros((0, size, size), np.float32)]
     for raw in read_batches(store, which, BATCH):
         total = 0.0
         for member in members:
             forward = member.forward
             ready = make_ready(to_device(forward.fabric, raw), forward.normalisation)
-            total = total + integrated_gradients(forward.net, ready, output)
+            drawn = (
+                own(forward.net, ready)
+                if own
+                else (integrated_gradients(forward.net, ready, output))
+            )
+            total = total + drawn
         maps.append((total / len(members)).cpu().numpy())
         progress.advance(len(raw["image"]))
     return np.concatenate(maps)

@@ -28,7 +28,7 @@ from astroml.nets.device import place, start
 from astroml.nets.forward import Forward, gather
 from astroml.nets.fresh import Fresh
 from astroml.nets.normalise import fit
-from astroml.nets.optimise import adamw, parts_of, schedule
+from astroml.nets.optimise import optimisers_of, parts_of, schedule
 from astroml.progress import Progress
 from astroml.store import Store, open_store
 from astroml.survey import Survey
@@ -136,7 +136,7 @@ class Loop:
         net = place(self.fabric, net)
         self.average = Average(net, self.run.ema)
         self.parts = parts_of(net)
-        self.optimisers = {part: adamw(params, self.run) for part, params in self.parts.items()}
+        self.optimisers = optimisers_of(net, self.run)
         self.net, *_ = self.fabric.setup(net, *self.optimisers.values())
         stored = 0 if self.run.fresh_only else math.ceil(len(rows["train"]) / self.run.batch_size)
         self.sources = stored, fresh.batches if fresh else 0
@@ -164,16 +164,18 @@ class Loop:
         torch.manual_seed(mix_seed(self.run.seed, number))
         self.net.train()
         totals: dict[str, Tensor] = {}
+        counts: dict[str, int] = {}
         objects = 0
         for step, batch in enumerate(self.views(number), start=number * self.steps):
             factor = schedule(step, self.run.epochs * self.steps, self.run.warmup)
             for part, loss in self.net_of.objectives(self.net, batch):
                 self.descend(part, loss, self.run.lr * factor)
                 totals[part] = totals.get(part, 0.0) + loss.detach() * len(batch["image"])
+                counts[part] = counts.get(part, 0) + len(batch["image"])
             objects += len(batch["image"])
             self.average.update(self.net.module, step)
             tick()
-        losses = {part: float(total) / objects for part, total in totals.items()}
+        losses = {part: float(total) / counts[part] for part, total in totals.items()}
         spent = time.monotonic() - began
         val = self.validate()
         if not math.isfinite(val + sum(losses.values())):
@@ -186,7 +188,7 @@ class Loop:
             state = self.average.net.state_dict()
             self.best = {name: values.detach().cpu().clone() for name, values in state.items()}
         self.history.append({"train_" + part: loss for part, loss in losses.items()})
-        self.history[-1] |= {"val": val, "lr": self.run.lr * factor}
+        self.history[-1] |= {"val": val, "lr": self.run.lr * factor} | self.watch()
         return (
             f"epoch {number + 1}/{self.run.epochs}: {brief(self.history[-1])}, "
             f"{objects / spent:.0f} objects/s"
@@ -211,7 +213,7 @@ class Loop:
         """Take one step down a part's loss."""
         optimiser = self.optimisers[part]
         for group in optimiser.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group["factor"]
         self.net.zero_grad()
         self.fabric.backward(loss)
         torch.nn.utils.clip_grad_norm_(self.parts[part], self.run.clip)
@@ -221,12 +223,21 @@ class Loop:
     def validate(self) -> float:
         """Return the averaged weights' mean loss over the validation split, parts added up."""
         total = 0.0
-        for raw in self.read(self.rows["val"]):
-            batch = make_ready(to_device(self.fabric, raw), self.normalisation)
+        for batch in self.unseen():
             with self.fabric.autocast():
                 losses = [loss for _, loss in self.net_of.objectives(self.average.net, batch)]
             total += float(sum(losses)) * len(batch["image"])
         return total / len(self.rows["val"])
+
+    def unseen(self) -> Iterator[dict[str, Tensor]]:
+        """Return the batches of the validation split."""
+        raws = self.read(self.rows["val"])
+        return (make_ready(to_device(self.fabric, raw), self.normalisation) for raw in raws)
+
+    def watch(self) -> dict[str, float]:
+        """Return what a task wants to see of its validation split; it decides nothing."""
+        with self.fabric.autocast():
+            return getattr(self.net_of, "watch", lambda *_: {})(self.average.net, self.unseen())
 
     def stalled(self) -> bool:
         """Say whether the validation loss has not fallen for ``patience`` epochs."""

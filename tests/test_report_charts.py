@@ -24,6 +24,8 @@ DATA = {
         "series": dict.fromkeys("abcdef", (X, X * (1 - X))),
         "marks": {"truth": np.array([np.nan, 0.2, 0.3, 0.4, 0.5, 0.6])},
     },
+    "lines": {"series": {name: (X + 0.1, X**at) for at, name in enumerate("abcdef")}, "log": True},
+    "scatter": {"series": {name: (RNG.random(9), RNG.random(9)) for name in "abc"}},
 }
 
 
@@ -36,7 +38,8 @@ def figure_of(one, palette=figures.LIGHT):
     figure = Figure(layout="constrained")
     FigureCanvasAgg(figure)
     draw = {"density": charts.draw_density, "points": charts.draw_points,
-            "bars": charts.draw_bars, "curves": charts.draw_curves}[one.kind]  # fmt: skip
+            "bars": charts.draw_bars, "curves": charts.draw_curves,
+            "lines": charts.draw_lines, "scatter": charts.draw_scatter}[one.kind]  # fmt: skip
     draw(one)(figure, palette)
     figure.canvas.draw()
     return figure
@@ -199,3 +202,22 @@ def test_the_longest_known_metric_names_the_column():
     assert metrics.parted("sigma_mad_knn_z", plain) == ("sigma_mad_knn", "z")
     assert metrics.parted("other_thing_z", plain) == ("other_thing", "z")
     assert metrics.parted("n", plain) == ("n", "")
+
+
+def test_lines_are_all_there_and_on_the_axis_asked_for():
+    axes = figure_of(panel("lines")).axes[0]
+    assert [line.get_label() for line in axes.get_lines()] == list("abcdef")
+    for line, (x, y) in zip(axes.get_lines(), DATA["lines"]["series"].values()):
+        assert np.array_equal(line.get_xdata(), x)
+        assert np.array_equal(line.get_ydata(), y)
+    looks = {(line.get_color(), line.get_linestyle()) for line in axes.get_lines()}
+    assert len(looks) == 6
+    assert axes.get_xscale() == "log"
+    assert figure_of(panel("lines", log=False)).axes[0].get_xscale() == "linear"
+
+
+def test_dots_lie_where_they_are_and_say_how_many():
+    axes = figure_of(panel("scatter")).axes[0]
+    for dots, (name, pair) in zip(axes.collections, DATA["scatter"]["series"].items()):
+        assert np.allclose(dots.get_offsets(), np.stack(pair, 1))
+        assert dots.get_label() == f"{name} (9)"

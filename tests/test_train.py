@@ -14,6 +14,7 @@ from astroml import config, tasks, train
 from astroml.config import TrainOptions
 from astroml.errors import AstromlError
 from astroml.nets import weights
+from astroml.nets.optimise import adamw
 from astroml.provenance import digest
 from astroml.store import open_store
 from astroml.survey import load_survey
@@ -149,7 +150,7 @@ def test_each_part_has_its_own_optimiser(store):
     loop = train.Loop("lens", options(), open_store(store), rows, targets, "cpu")
     net = TwoParts()
     loop.net, loop.parts = net, train.parts_of(net)
-    loop.optimisers = {part: train.adamw(params, loop.run) for part, params in loop.parts.items()}
+    loop.optimisers = train.optimisers_of(net, loop.run)
     before = {name: values.clone() for name, values in net.named_parameters()}
     loop.descend("critic", net.critic(net.generator(torch.ones(4, 2))).sum(), 0.1)
     after = dict(net.named_parameters())
@@ -158,7 +159,7 @@ def test_each_part_has_its_own_optimiser(store):
 
 
 def test_norms_and_offsets_are_not_decayed():
-    optimiser = train.adamw(list(nn.Conv2d(1, 1, 3).parameters()), options().train)
+    optimiser = adamw(list(nn.Conv2d(1, 1, 3).parameters()), options().train)
     assert [group["weight_decay"] for group in optimiser.param_groups] == [0.01, 0.0]
     assert [group["params"][0].ndim for group in optimiser.param_groups] == [4, 1]
 

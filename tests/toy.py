@@ -152,13 +152,37 @@ def cluster(n, bands, seed, size=SIZE):
     return block
 
 
+def anomaly(n, bands, seed, size=SIZE):
+    """A galaxy in noise, one in ten with a bright ring around it, a few with a bright row."""
+    block = blank(n, bands, seed, size)
+    rng = np.random.default_rng([seed, 5])
+    y, x = np.mgrid[:size, :size] - (size - 1) / 2
+    odd = rng.permutation(np.arange(n) // 4 % 10 == 0)
+    spoilt = ~odd & (rng.random(n) < 0.05)
+    for i in range(n):
+        turn, axis = rng.uniform(0, np.pi), rng.uniform(0.6, 1)
+        along = x * np.cos(turn) + y * np.sin(turn)
+        across = (y * np.cos(turn) - x * np.sin(turn)) / axis
+        light = 400 * np.exp(-np.hypot(along, across) / rng.uniform(2.2, 3))
+        ring = 60 * np.exp(-0.5 * (np.hypot(x, y) - rng.uniform(7, 9)) ** 2) * odd[i]
+        block["image"][i] += light + ring
+        block["image"][i, :, rng.integers(size)] += 100 * spoilt[i]
+    block["objects"] |= {
+        "is_interesting": odd.astype(np.int64),
+        "is_artefact": spoilt.astype(np.int64),
+        "kind": np.where(odd, "ring", np.where(spoilt, "trail", "galaxy")),
+        "mag_i": np.full(n, 20.0, np.float32),
+    }
+    return block
+
+
 WANTED = ("ra", "dec", "z", "richness")
 """What a store has of each cluster of a tile."""
 
 SCALES = {"cluster": 4.192}
 """Pixel side of the toy skies that need another than ``SCALE``, arcsec."""
 
-SKIES = {"lens": lens, "photoz": photoz, "tidal": tidal, "cluster": cluster}
+SKIES = {"lens": lens, "photoz": photoz, "tidal": tidal, "cluster": cluster, "anomaly": anomaly}
 """Task name -> toy sky: (rows, bands, seed, size) -> block of a store."""
 
 
@@ -192,6 +216,15 @@ FLOORS = {
         "options": {"width": 8, "train": {"epochs": 14, "batch_size": 16, "ema": 0.9}},
         "metric": "sigma_z",
         "most": 0.05,
+    },
+    "anomaly": {
+        "options": {
+            "width": 8,
+            "models": ["ae"],
+            "train": {"epochs": 12, "batch_size": 16, "ema": 0.9},
+        },
+        "metric": "auroc",
+        "least": 0.9,
     },
     "tidal": {
         "options": {"width": 8, "train": {"epochs": 8, "batch_size": 16, "ema": 0.9}},

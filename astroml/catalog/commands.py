@@ -89,3 +89,33 @@ def crossmatch(
     from astroml.catalog import crossmatch as matching
 
     matching.crossmatch(catalog, other, radius=radius, out=out)
+
+
+def similar(
+    catalog: Annotated[Path, typer.Argument(help="Catalog with an embedding.")],
+    object_id: Annotated[str, typer.Argument(help="The object that others are to be like.")],
+    k: Annotated[int, typer.Option("--count", "-k", help="Objects, at most.", min=1)] = 20,
+    out: Annotated[
+        Path | None, typer.Option(help="What to write: .csv, .ecsv, .fits, .vot, .parquet.")
+    ] = None,
+) -> None:
+    """Find the objects most like one, by the embedding of a catalog, such as that of anomalies."""
+    from astroml.catalog import alike
+
+    alike.write_similar(catalog, object_id, k, out)
+
+
+def rerank(
+    catalog: Annotated[Path, typer.Argument(help="Catalog with an embedding.")],
+    labels: Annotated[Path, typer.Option(help="Table of labels: object_id and interest, 0 to 5.")],
+    column: Annotated[
+        str, typer.Option(help="What the list is sorted by where no label is near.")
+    ] = "anomaly_score",
+    out: Annotated[
+        Path | None, typer.Option(help="What to write: .csv, .ecsv, .fits, .vot, .parquet.")
+    ] = None,
+) -> None:
+    """Sort a catalog by what a person's labels make interesting, and say what to label next."""
+    from astroml.catalog import alike
+
+    alike.write_reranked(catalog, labels, column, out)

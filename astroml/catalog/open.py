@@ -193,6 +193,43 @@ class Catalog:
             other = crossmatch.read_table(Path(other))
         return crossmatch.match(self.to_astropy(), other, radius=radius)[0]
 
+    def similar(self, object_id, k: int = 20):
+        """Return the objects most like one, the nearest first; see ``catalog.alike``.
+
+        Returns
+        -------
+        astropy.table.Table
+            The rows, with ``distance`` in the embedding behind ``object_id``.
+        """
+        from astroml.catalog import alike
+        from astroml.catalog.sheet import as_astropy
+
+        return as_astropy(alike.similar(self.sheet, object_id, k))
+
+    def rerank(self, labels, column: str = "anomaly_score"):
+        """Return the rows in the order of the interest that labels let expect.
+
+        Parameters
+        ----------
+        labels : dict or path
+            object_id -> interest, 0 to 5, or a table with these two columns.
+        column : str
+            What the rows are sorted by where no label is near.
+
+        Returns
+        -------
+        astropy.table.Table
+            The rows, with ``interest`` and more behind ``object_id``; see ``catalog.alike``.
+        """
+        from astroml.catalog import alike
+        from astroml.catalog.sheet import as_astropy
+
+        if isinstance(labels, dict):
+            labels = {one: alike.checked(one, value, "labels") for one, value in labels.items()}
+        else:
+            labels = alike.read_labels(Path(labels))
+        return as_astropy(alike.rerank(self.sheet, labels, column))
+
     def cutout(self, object_id):
         """Read an object's pixels from the run's store; see ``catalog.show``."""
         from astroml.catalog import show

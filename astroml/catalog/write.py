@@ -59,12 +59,7 @@ def write_catalog(task: str, rows_paths, outs, hats=None) -> int:
     table, columns = gather(task, rows_paths)
     about = stamp("catalog", {"task": task}, rows_paths)
     text = tasks.load(task).__doc__.strip().splitlines()[0]
-    for out in outs:
-        if out.suffix in exports:
-            with replacing(out) as part:
-                exports[out.suffix](
-                    {name: as_numpy(table[name]) for name in table.schema.names}, part
-                )
+    _write_own(table, exports, outs)
     others = [out for out in outs if out.suffix not in exports]
     _write(Sheet(table, columns, task, text, about), others, hats)
     return len(table)
@@ -78,7 +73,8 @@ def export(catalogs, outs, hats=None) -> int:
     catalogs : list of path
         Parquet files that ``write_catalog`` wrote.
     outs : list of path
-        Files to write, the ending says how.
+        Files to write, the ending says how; of one catalog named as its task those of the task's
+        ``EXPORTS`` too.
     hats : path, optional
         Folder to write as a HATS catalog.
 
@@ -88,11 +84,25 @@ def export(catalogs, outs, hats=None) -> int:
         Number of rows.
     """
     outs = [Path(out) for out in outs]
+    task = Path(catalogs[0]).stem if len(catalogs) == 1 else None
+    own = getattr(tasks.load(task), "EXPORTS", {}) if task in tasks.names() else {}
     for out in outs:
-        formats.writer_of(out)
+        if out.suffix not in own:
+            formats.writer_of(out)
     sheet = join.join(catalogs) if len(catalogs) > 1 else read_sheet(catalogs[0])
-    _write(sheet, outs, hats)
+    _write_own(sheet.table, own, outs)
+    _write(sheet, [out for out in outs if out.suffix not in own], hats)
     return len(sheet.table)
+
+
+def _write_own(table: pa.Table, exports: dict, outs: list[Path]) -> None:
+    """Write the files that only the task knows how to."""
+    for out in outs:
+        if out.suffix in exports:
+            with replacing(out) as part:
+                exports[out.suffix](
+                    {name: as_numpy(table[name]) for name in table.column_names}, part
+                )
 
 
 def _write(sheet: Sheet, outs: list[Path], hats) -> None:
@@ -120,8 +130,7 @@ def gather(task: str, paths: list[Path]) -> tuple[pa.Table, tuple[Column, ...]]:
     if not paths:
         raise AstromlError("no rows given; name the Parquet files that infer wrote")
     columns = all_columns(task, max(map(_names, paths), key=len))
-    ranks = getattr(tasks.load(task), "RANKS", {})
-    made = {*ranks, HEALPIX.name}
+    made = {HEALPIX.name, *(one.name for one in getattr(tasks.load(task), "RANK_COLUMNS", ()))}
     of_rows = tuple(column for column in columns if column.name not in made)
     parts = [_read(path, of_rows) for path in paths]
     ids = {str(part.schema.field("object_id").type) for part in parts if len(part)}
@@ -142,9 +151,7 @@ def gather(task: str, paths: list[Path]) -> tuple[pa.Table, tuple[Column, ...]]:
         _refuse_duplicates(table["object_id"], paths)
     if hasattr(tasks.load(task), "unique"):
         table = _merge(task, table)
-    for name, ranked in ranks.items():
-        table = table.append_column(name, pa.array(_rank(table, ranked), pa.int64()))
-    table = along_the_sky(table)
+    table = along_the_sky(_of_whole(task, table))
     return table.select([column.name for column in columns]), columns
 
 
@@ -154,6 +161,20 @@ def _merge(task: str, table: pa.Table) -> pa.Table:
     stays = tasks.load(task).unique(rows)
     print(f"{task}: merged {(~stays).sum()} of {len(stays)} rows, seen in overlapping objects too")
     return table.filter(pa.array(stays, pa.bool_()))
+
+
+def _of_whole(task: str, table: pa.Table) -> pa.Table:
+    """Return the table with the columns that only all rows together can tell, and their ranks."""
+    module = tasks.load(task)
+    if hasattr(module, "whole"):
+        # In one order, whatever the files were: what is drawn at random is drawn by place.
+        table = table.sort_by("object_id")
+        rows = {name: as_numpy(table[name]) for name in table.column_names}
+        for name, values in module.whole(rows).items():
+            table = table.append_column(name, pa.array(values))
+    for name, ranked in getattr(module, "RANKS", {}).items():
+        table = table.append_column(name, pa.array(_rank(table, ranked), pa.int64()))
+    return table
 
 
 def _rank(table: pa.Table, column: str) -> np.ndarray:

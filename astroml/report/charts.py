@@ -22,8 +22,17 @@ def drawn(panel: Panel) -> dict:
         "points": (draw_points, (6.4, 4.2)),
         "bars": (draw_bars, (6.4, 4.2)),
         "curves": (draw_curves, (6.4, 4.6)),
+        "lines": (draw_lines, (6.4, 4.4)),
+        "scatter": (draw_scatter, (6.4, 5.4)),
     }[panel.kind]
     return picture(draw(panel), panel.title, panel.alt, panel.text, size)
+
+
+FAINT = 0.35
+"""Weight of the colour of what is drawn only to be compared with."""
+
+MANY = ("#e69f00", "#56b4e9", "#009e73", "#cc79a7", "#d55e00", "#0072b2", "#b8a800", "#8c8c8c")
+"""Colours of many series that the colour-blind tell apart, on white and on black (Okabe & Ito)."""
 
 
 def mixed(one: str, other: str, share: float) -> tuple[float, ...]:
@@ -159,5 +168,53 @@ def draw_curves(panel: Panel) -> Callable:
         figure.supylabel(panel.y_label, fontsize=12)
         if named:
             figure.legend(loc="outside upper center", ncols=3)
+
+    return draw
+
+
+def draw_lines(panel: Panel) -> Callable:
+    """Plain lines, many of them: the first is the thickest; on a logarithmic x where asked for."""
+    series = panel.data["series"]
+
+    def draw(figure: Figure, palette: Palette) -> None:
+        axes: Axes = figure.subplots()
+        looks = zip(cycle((palette.yes, *MANY)), cycle(("-", "-", "--", "-.", ":")))
+        for at, ((name, (x, y)), (colour, dash)) in enumerate(zip(series.items(), looks)):
+            axes.plot(x, y, ls=dash, color=colour, lw=2.4 if at == 0 else 1.5, label=name)
+        if panel.data.get("log"):
+            axes.set_xscale("log")
+        axes.set(xlabel=panel.x_label, ylabel=panel.y_label)
+        axes.grid(True)
+        figure.legend(loc="outside upper center", ncols=min(3, len(series)), fontsize=10)
+
+    return draw
+
+
+def draw_scatter(panel: Panel) -> Callable:
+    """Dots, a colour for each series; the first is faint, behind the others."""
+    series = {
+        name: tuple(np.asarray(one, float) for one in values)
+        for name, values in panel.data["series"].items()
+    }
+
+    def draw(figure: Figure, palette: Palette) -> None:
+        axes: Axes = figure.subplots()
+        looks = zip(cycle(MANY), cycle("os^Dv<>p"))
+        for at, (name, (x, y)) in enumerate(series.items()):
+            # As many dots as there may be, they leave each other room.
+            area = float(np.clip(4000 / max(len(x), 1), 2, 30))
+            label = f"{name} ({len(x):,})"
+            if at == 0:
+                colour = mixed(palette.ink, palette.paper, FAINT)
+                axes.scatter(x, y, s=area, color=colour, lw=0, label=label)
+                continue
+            colour, marker = next(looks)
+            axes.scatter(
+                x, y, s=max(area, 14), color=colour, marker=marker, lw=0.4, ec=palette.ink,
+                label=label,
+            )  # fmt: skip
+        axes.set(xlabel=panel.x_label, ylabel=panel.y_label)
+        axes.grid(True)
+        figure.legend(loc="outside upper center", ncols=min(3, len(series)), fontsize=10)
 
     return draw

@@ -6,6 +6,7 @@ import base64
 import io
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import cycle
 
 import numpy as np
 from matplotlib import rc_context
@@ -240,18 +241,21 @@ def draw_loss(history: list[dict], kept: int | None = None) -> Callable:
         axes = figure.subplots()
         epochs = np.arange(1, len(history) + 1)
         alone = sum(name.startswith("train") for name in curves) == 1
+        looks = cycle((palette.no, palette.third, palette.ink))
+        marks = cycle(".sv^Dx+*")
         for name, line in curves.items():
             val = name.startswith("val")
-            colour = palette.yes if val else palette.no
+            colour = palette.yes if val else next(looks)
+            mark = "." if val else next(marks)
             text = "validation" if val else "train" if alone else name.replace("_", ", part ")
-            axes.plot(epochs, line, "-" if val else "--", color=colour, label=text, marker=".")
+            axes.plot(epochs, line, "-" if val else "--", color=colour, label=text, marker=mark)
             if val and np.isfinite(line).any():
                 best = kept - 1 if kept else int(np.nanargmin(line))
                 axes.plot(epochs[best], line[best], "o", ms=10, mfc="none", color=colour)
         axes.set(xlabel="epoch", ylabel="loss")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(True)
-        axes.legend()
+        axes.legend(fontsize=10 if len(curves) > 4 else None)
 
     return draw
 

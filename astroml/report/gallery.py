@@ -45,8 +45,9 @@ def with_evidence(evidence: Evidence, ids: np.ndarray, drawn: list[dict]) -> dic
     Returns
     -------
     dict or None
-        ``output`` that the evidence is for or against, ``limit`` at which colours are full, and
-        ``scale``, the colours as CSS for both schemes.
+        ``output`` that the evidence is for or against, ``limit`` at which colours are full,
+        ``scale``, the colours as CSS for both schemes, and ``text``, what the task says of its own
+        maps.
     """
     found = evidence.explained()
     shown = [one for one in ids.tolist() if found and one in found["maps"]]
@@ -57,7 +58,9 @@ def with_evidence(evidence: Evidence, ids: np.ndarray, drawn: list[dict]) -> dic
     for one, tile in zip(ids.tolist(), drawn):
         if one in by_id:
             tile["evidence"] = by_id[one]
-    return {"output": found["output"], "limit": f"{limit:.2g}", "scale": mosaic.scale()}
+    text = getattr(evidence.task, "EVIDENCE", None)
+    told = {"output": found["output"], "limit": f"{limit:.2g}", "scale": mosaic.scale()}
+    return told | {"text": text}
 
 
 def mistakes(evidence: Evidence) -> list[dict] | None:

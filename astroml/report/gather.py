@@ -279,6 +279,21 @@ class Evidence:
             start += file.metadata.num_rows
         return found
 
+    @cached_property
+    def catalog(self) -> tuple[dict, dict] | None:
+        """The rows of the run's catalog, and what the store says of each; None without either."""
+        file = self.run.catalogs / f"{self.name}.parquet"
+        store = self.run.store("store", self.task.SET)
+        if store is None or not file.is_file():
+            return None
+        rows, ids = read_rows([file]), store.objects["object_id"]
+        order = np.argsort(ids, kind="stable")
+        place = np.searchsorted(ids, rows["object_id"], sorter=order)
+        place = order[np.minimum(place, len(order) - 1)] if len(ids) else place
+        if not len(ids) or not np.array_equal(ids[place], rows["object_id"]):
+            return None
+        return rows, {name: values[place] for name, values in store.objects.items()}
+
     def injected(self) -> dict[str, np.ndarray] | None:
         """Return infer's rows of injected signals, without those of bare hosts beside them."""
         rows, store = self.rows("injected"), self.run.store("injected", self.task.SET)

@@ -18,12 +18,45 @@ def headlines(metrics: dict[str, dict]) -> dict[str, dict]:
 def lines(task: ModuleType, metrics: dict[str, dict]) -> list[dict]:
     """Return the headline metrics with their names for people and their meaning."""
     told, found = set(), []
-    for name, metric in headlines(metrics).items():
+    plain = headlines(metrics)
+    elsewhere = {one for names in variants(task, plain).values() for one in names.values()}
+    for name, metric in plain.items():
+        if name in elsewhere:
+            continue
         label, meaning = explained(task, name)
         # Once for a family of metrics.
         found.append({"label": label, "meaning": "" if meaning in told else meaning, **metric})
         told.add(meaning)
     return found
+
+
+def variants(task: ModuleType, metrics: dict[str, dict]) -> dict[str, dict[str, str]]:
+    """Return the metrics that further methods of the task have too: metric -> method -> its name.
+
+    A task names the methods as ``BESIDE``: the end of the metrics' names -> name for people.
+    """
+    found = {}
+    for stem in metrics:
+        names = {end: f"{stem}_{end}" for end in getattr(task, "BESIDE", {})}
+        if there := {end: name for end, name in names.items() if name in metrics}:
+            found[stem] = there
+    return found
+
+
+def side_by_side(task: ModuleType, metrics: dict[str, dict]) -> list[dict]:
+    """Return the table of the task's methods beside each other, as ``tables`` does; or none."""
+    plain = headlines(metrics)
+    found, ends = variants(task, plain), getattr(task, "BESIDE", {})
+    if not found:
+        return []
+    rows = [("all together", [plain[stem] for stem in found])]
+    for end, name in ends.items():
+        cells = [plain.get(there.get(end)) for there in found.values()]
+        if any(cells):
+            rows.append((name, cells))
+    return [
+        {"axis": "method", "columns": [explained(task, stem)[0] for stem in found], "rows": rows}
+    ]
 
 
 def explained(task: ModuleType, name: str) -> tuple[str, str]:
@@ -48,9 +81,11 @@ def tables(task: ModuleType, metrics: dict[str, dict]) -> list[dict]:
     Returns
     -------
     list of dict
-        ``axis``; ``columns``, names for people; ``rows``, each the bin as text and one metric or
+        Of methods beside each other, then of each axis: ``axis``; ``columns``, names for people;
+        ``rows``, each the bin or method as text and one metric or
         None per column, from the lowest bin up.
     """
+    drawn = side_by_side(task, metrics)
     plain, known = headlines(metrics), getattr(task, "AXES", {})
     axes: dict[str, dict] = {}
     for name, metric in metrics.items():
@@ -59,7 +94,6 @@ def tables(task: ModuleType, metrics: dict[str, dict]) -> list[dict]:
         what, axis = parted(found["stem"], plain)
         place = (found["low"], found["high"])
         axes.setdefault(axis, {}).setdefault(place, {})[what] = metric
-    drawn = []
     for axis, bins in axes.items():
         columns = list(dict.fromkeys(what for one in bins.values() for what in one))
         places = sorted(bins, key=lambda place: (float(place[0]), float(place[1])))

@@ -13,10 +13,13 @@ AB_NJY = 31.4
 
 
 def own_figures(evidence: Evidence) -> list[dict]:
-    """Return the figures that the task itself asks for, of labelled rows."""
-    if evidence.compared is None or not hasattr(evidence.task, "panels"):
-        return []
-    return [charts.drawn(panel) for panel in evidence.task.panels(*evidence.compared)]
+    """Return the figures that the task itself asks for, of labelled rows and of its catalog."""
+    task, asked = evidence.task, []
+    if evidence.compared is not None and hasattr(task, "panels"):
+        asked += task.panels(*evidence.compared)
+    if hasattr(task, "catalog_panels") and (pair := evidence.catalog):
+        asked += task.catalog_panels(*pair)
+    return [charts.drawn(panel) for panel in asked]
 
 
 def calibration_figures(evidence: Evidence) -> list[dict]:

@@ -65,6 +65,29 @@ def paint_features(features: dict[str, torch.Tensor], cells: int, scale: float) 
     return light
 
 
+@torch.no_grad()
+def strew(canvas: torch.Tensor, chains: dict[str, torch.Tensor], owner, flux, scale: float) -> None:
+    """Add streams and tails of known flux to a canvas, in place.
+
+    Parameters
+    ----------
+    canvas : (n, band, y, x) tensor
+        Flux per cell.
+    chains : dict of (m,) tensors
+        See ``paint_features``; shapes are ORBIT or SPIRAL.
+    owner : (m,) tensor of int
+        Object of each chain.
+    flux : (m, band) tensor
+        Flux of each chain, that beyond the canvas too.
+    scale : float
+        Side of a cell, arcsec.
+    """
+    light = _chains(chains, canvas.shape[-1], scale)
+    whole = knots(chains)[3].sum(1)
+    for at, which in enumerate(owner.tolist()):
+        canvas[which].addcmul_(light[at] / whole[at], flux[at, :, None, None])
+
+
 def _chains(some: dict[str, torch.Tensor], cells: int, scale: float) -> torch.Tensor:
     """Return the light (m, y, x) of chains: Gaussians are products, so that sums are matrices'."""
     x, y, sigma, weight = knots(some)

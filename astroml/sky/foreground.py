@@ -7,6 +7,7 @@ import math
 import numpy as np
 import torch
 
+from astroml.nets.artefacts import ghost
 from astroml.sky.conditions import stream
 from astroml.sky.paint import canvas_axis
 from astroml.store import MASK
@@ -125,7 +126,8 @@ def paint_foreground(image, mask, here: dict, keys, seed: int, scale: float) -> 
             along = (math.cos(one["angle"]) * x + math.sin(one["angle"]) * y) / one["size"]
             light = level * torch.tanh(along)
         elif one["which"] == GHOST:
-            light = level * ghost(x, y, one)
+            off = 0.15 * math.cos(one["angle"]), 0.15 * math.sin(one["angle"])
+            light = level * ghost(x, y, one["size"], *off)
         else:
             radius = torch.sqrt(x**2 + y**2)
             light = aureole(radius, one["star"], scale)
@@ -160,19 +162,6 @@ def aureole(radius: torch.Tensor, mag: float, scale: float) -> torch.Tensor:
     inner, outer = AUREOLE_REACH
     flux = AUREOLE * surface(mag, scale) / (2 * math.pi * math.log(outer / inner))
     return flux / (radius**2 + inner**2) * torch.exp(-((radius / outer) ** 4))
-
-
-def ghost(x: torch.Tensor, y: torch.Tensor, one: dict[str, float]) -> torch.Tensor:
-    """Return the reflection of a star outside the image, (y, x), brightness about 1.
-
-    The out-of-focus pupil: a disc with soft edges, and a hole that is off its middle.
-    """
-    size = one["size"]
-    radius = torch.sqrt(x**2 + y**2) / size
-    off = 0.15 * math.cos(one["angle"]), 0.15 * math.sin(one["angle"])
-    hole = torch.sqrt((x / size - off[0]) ** 2 + (y / size - off[1]) ** 2)
-    disc = torch.sigmoid((1 - radius) / 0.02)
-    return disc * (1 - 0.8 * torch.sigmoid((0.35 - hole) / 0.03)) * (0.8 + 0.3 * radius)
 
 
 def _core(radius: torch.Tensor, mag: float, scale: float) -> torch.Tensor:

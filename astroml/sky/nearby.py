@@ -14,6 +14,9 @@ from astroml.survey import NJY_PER_ZERO_MAG
 REDSHIFT, MAG_R, FAINTEST = (0.02, 0.25), (13.5, 18.0), -19.0
 """Ranges of the hosts' redshift and r magnitude, and their faintest absolute magnitude."""
 
+SIZES = 0.8, 20.0
+"""Range of the hosts' half-light radii, arcsec."""
+
 TRIES = 8
 """Galaxies of the survey drawn for each host, of which it is the first within these ranges."""
 
@@ -56,12 +59,38 @@ def hosts(uniform, normal, wavelengths, spiral) -> dict[str, np.ndarray]:
         ``z``, ``mag_r`` (AB), ``mag_abs``, ``radius`` (half-light radius along the major axis,
         arcsec), each (n,); ``part_<name>`` (n, 2), and ``part_flux`` (n, 2, band), nJy.
     """
-    n, bands = len(uniform), len(wavelengths)
     galaxy = _first_fit(uniform[:, : 3 * TRIES])
     kind = np.where(spiral, np.where(uniform[:, 0] < 0.6, *LATE), galaxy["kind"])
-    kind = np.minimum(kind, LATE[1])
-    form = morphology.shapes(kind, galaxy["mag_abs"], uniform[:, 3 * TRIES :], normal[:, :2])
-    _make_arms(form, spiral, uniform[:, 3 * TRIES :])
+    galaxy["kind"] = np.minimum(kind, LATE[1])
+    return bulge_and_disc(galaxy, spiral, uniform[:, 3 * TRIES :], normal, wavelengths, SIZES)
+
+
+def bulge_and_disc(galaxy, spiral, uniform, normal, wavelengths, sizes) -> dict[str, np.ndarray]:
+    """Draw the two components of galaxies whose type, redshift and luminosity are known.
+
+    Parameters
+    ----------
+    galaxy : dict of (n,) arrays
+        What ``counts.draw`` returned.
+    spiral : (n,) array of bool
+        Whether it has strong arms and is not seen from its edge.
+    uniform : (n, 10) array
+        Uniform deviates.
+    normal : (n, NORMALS + 2 band) array
+        Standard normal deviates.
+    wavelengths : (band,) array
+        nm
+    sizes : (float, float)
+        Range that half-light radii are kept in, arcsec.
+
+    Returns
+    -------
+    dict of arrays
+        See ``hosts``.
+    """
+    n, bands, kind = len(uniform), len(wavelengths), galaxy["kind"]
+    form = morphology.shapes(kind, galaxy["mag_abs"], uniform, normal[:, :2])
+    _make_arms(form, spiral, uniform)
     mean, scatter = morphology.trait(kind, "old").T
     old, bulge = np.clip(mean + scatter * normal[:, 2], 0, 1), form["bulge"]
     # Bulges are old whatever the disc; the disc has what is left of the galaxy's young stars.
@@ -75,7 +104,7 @@ def hosts(uniform, normal, wavelengths, spiral) -> dict[str, np.ndarray]:
         "z": np.repeat(galaxy["z"], 2).reshape(-1, 2),
         **{name: form[name] for name in (*profiles.ARM_NAMES, "q", "phi", "n_sersic")},
     }
-    radius = np.clip(form["radius"] / angular_scale(galaxy["z"]), 0.8, 20)
+    radius = np.clip(form["radius"] / angular_scale(galaxy["z"]), *sizes)
     parts["r_e"] = form["r_e"] * (radius / form["radius"])[:, None]
     offsets = SCATTER * normal[:, NORMALS:].reshape(n, 2, bands)
     columns = {f"part_{name}": values for name, values in parts.items()}

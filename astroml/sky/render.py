@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from astroml.sky import noise
+from astroml.sky.debris import FEATURE_NAMES, strew
 from astroml.sky.paint import FINE, paint, paint_arcs
 from astroml.sky.profiles import ARM_NAMES, SHAPE_NAMES
 from astroml.sky.psf import blurred, transfer, undersampled
@@ -82,7 +83,8 @@ def draw_light(columns: dict, survey: Survey, size: int, rows, device="cpu") -> 
         ``part_<name>`` (n, slot) for each of ``PART_NAMES`` and ``part_flux`` (n, slot, band) nJy;
         ``psf_fwhm`` (n, band) arcsec, ``psf_q``, ``psf_phi`` (n,). Where the sky has lenses:
         ``lens_<name>`` (n,) and ``source_<name>`` (n,), ``source_flux`` (n, band) nJy unlensed,
-        where ``lens_theta_e`` above 0 makes a lens.
+        where ``lens_theta_e`` above 0 makes a lens. Where it has tails of mergers:
+        ``tail_<name>`` (n, slot) of ``debris.FEATURE_NAMES`` and ``tail_flux`` (n, slot, band) nJy.
     survey : Survey
         Bands and pixels.
     size : int
@@ -110,6 +112,11 @@ def draw_canvas(here: dict[str, torch.Tensor], size: int, survey: Survey) -> tor
     parts = {name: here[f"part_{name}"].flatten() for name in PART_NAMES}
     owner = torch.arange(n, device=device).repeat_interleave(slots)
     paint(canvas, parts, owner, here["part_flux"].flatten(0, 1), survey.pixel_scale / FINE)
+    if "tail_shape" in here:
+        owner, slot = torch.nonzero(here["tail_shape"], as_tuple=True)
+        tails = {name: here[f"tail_{name}"][owner, slot] for name in FEATURE_NAMES}
+        flux = here["tail_flux"][owner, slot]
+        strew(canvas, tails, owner, flux, survey.pixel_scale / FINE)
     return canvas
 
 

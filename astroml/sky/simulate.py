@@ -26,7 +26,7 @@ PLANES = ("image", "mask", "sigma", "psf_fwhm")
 DECIMALS = {"deg": 7, "mag": 4, "arcsec": 4, "": 2}
 """Decimals in the manifest by unit; what has none is written whole."""
 
-LISTS = ("part_", "feature_", "system_")
+LISTS = ("part_", "feature_", "system_", "tail_", "artefact_")
 """Beginnings of the names of columns with a value per component, not per band."""
 
 POSITION = ("object_id", "ra", "dec", "ebv")

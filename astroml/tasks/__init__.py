@@ -3,20 +3,25 @@
 A task is small functions (see ``lens`` for the model):
 
 - ``__init__.py`` (numpy only): ``SET``, ``Options``, ``Sky``, ``COLUMNS``, ``targets``,
-  ``calibrate``, ``rows``, ``score``; where it has them, ``panels`` (figures of the report),
+  ``calibrate``, ``rows``, ``score``; where it has them, ``panels`` (figures of the report,
+  of labelled rows), ``catalog_panels`` (those of the whole catalog and its object table),
   ``baselines`` (columns that other methods make of a store: what they say of its test split),
   ``RIVALS`` (those of them that score as the task's own does, column -> name for people),
+  ``BESIDE`` (methods whose metrics stand beside the task's own: end of their names -> name),
   ``error`` and ``ERROR`` (how wrong each labelled row is, and what that is called), ``AXES`` (names
   of what metrics are binned in), ``EXPORTS`` (further files of its catalog), ``combine`` (the rows
   of an ensemble's networks into one), ``RANKS`` and ``RANK_COLUMNS`` (columns of a whole catalog),
+  ``whole`` (those of them that are no ranks, of all rows: ``(rows)`` -> name -> (n,)),
   ``TURNS`` (targets and outputs that turn with the image), ``OPTIONAL`` (targets that a labelled
-  row may lack) and ``EXPLAINED`` (the output whose evidence is mapped)
+  row may lack) and ``EXPLAINED`` (the output whose evidence is mapped;
+  where ``net.evidence`` draws other maps, ``EVIDENCE`` says what they show)
   A task whose objects have any number of rows, as a tile of the sky has clusters, says
   ``MANY_ROWS = True``; its rows may have their own ``ra`` and ``dec``. Where objects overlap on the
   sky, ``unique(rows)`` says which rows of a whole catalog stay, (n,) bool, so that nothing is
   counted twice; the others are left out where the catalog is written. ``ANY_SIZE = True``: its
   weights score cutouts of other sides than they were trained on.
-- ``net.py`` (torch): ``build``, ``objectives``
+- ``net.py`` (torch): ``build``, ``objectives``; ``watch`` where validation has more to show,
+  ``evidence`` where a task draws maps of its own
 - ``sky.py`` (torch): ``population``; ``fresh`` where training can draw objects of its own,
   ``inject`` where a signal can be added to real pixels
 
@@ -72,7 +77,10 @@ class Panel:
     - ``bars``: ``edges`` (k + 1,), ``counts`` (k,), and ``expected``, a number or None, shown with
       what chance alone makes of it;
     - ``curves``: ``series``, name -> (x, y), one small figure each, on the same x; ``marks``,
-      name -> (number of series,), drawn as vertical lines, NaN for none.
+      name -> (number of series,), drawn as vertical lines, NaN for none;
+    - ``lines``: ``series``, name -> (x, y), plain lines, the first the thickest; ``log`` for a
+      logarithmic x;
+    - ``scatter``: ``series``, name -> (x, y), dots, the first faint behind the others.
     """
 
     kind: str

@@ -55,7 +55,7 @@ rule join:
 
 rule export:
     input:
-        rows=lambda wildcards: rows_of(wildcards.task, "store"),
+        catalog=f"{CATALOGS}/{{task}}.parquet",
     output:
         file=f"{CATALOGS}/{{task}}.{{kind}}",
     log:
@@ -67,14 +67,12 @@ rule export:
     conda:
         "../envs/astroml.yaml"
     params:
-        rows=lambda wildcards, input: flags("rows", input.rows),
         version=VERSIONS["catalog"],
     message:
         "Writing the {wildcards.task} catalog as {wildcards.kind}"
     shell:
         "astroml catalog"
-        " --task {wildcards.task}"
-        " {params.rows}"
+        " --catalog {input.catalog:q}"
         " --out {output.file:q}"
         " 2>&1 | tee {log:q}"
 
