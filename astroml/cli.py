@@ -15,6 +15,7 @@ import typer
 from astroml import __version__
 from astroml.catalog import commands
 from astroml.errors import AstromlError
+from astroml.parts import spelled_out
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -165,11 +166,17 @@ def train(
         str | None, typer.Option(help="Survey that fresh objects are seen by: name or YAML file.")
     ] = None,
     member: Annotated[int, typer.Option(help="Number of the network in an ensemble.", min=0)] = 0,
+    track: Annotated[
+        Literal["none", "tensorboard", "mlflow"], typer.Option(help="What draws the curves.")
+    ] = "none",
     find_lr: Annotated[
         bool, typer.Option("--find-lr", help="Draw loss against learning rate to OUT, then stop.")
     ] = False,
 ) -> None:
-    """Train a task's network on the train split; keep the epoch that is best on validation."""
+    """Train a task's network on the train split; keep the epoch that is best on validation.
+
+    On several GPUs: torchrun --nproc-per-node 4 -m astroml.cli train ...
+    """
     from astroml import config, tasks
     from astroml import train as loop
     from astroml.survey import load_survey
@@ -182,7 +189,8 @@ def train(
     if find_lr:
         loop.find_lr(task, settings, store, out, device=device, **drawn)
     else:
-        loop.train(task, settings, store, out, work=work, device=device, member=member, **drawn)
+        how = {"work": work, "device": device, "member": member, "track": track}
+        loop.train(task, settings, store, out, **how, **drawn)
 
 
 @app.command()
@@ -361,7 +369,7 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     debug = os.environ.get("ASTROML_DEBUG") == "1"
     try:
-        app()
+        app(spelled_out(sys.argv[1:]))
     except AstromlError as fault:
         if debug:
             raise

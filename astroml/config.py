@@ -28,6 +28,9 @@ from pydantic import (
 
 from astroml.errors import AstromlError
 
+Tracker = Literal["none", "tensorboard", "mlflow"]
+"""What draws the curves of trainings."""
+
 
 class Strict(BaseModel):
     """A frozen model that refuses unknown keys."""
@@ -207,6 +210,12 @@ class Run(Strict):
     ingest: Ingest = Field(Ingest(), description="From survey files to the store.")
     splits: Splits = Field(Splits(), description="Train, validation and test sky.")
     inject: Inject | None = Field(None, description="Signals added to real cutouts; empty: none.")
+    track: Tracker = Field(
+        "none",
+        description="What draws the curves of trainings, besides the JSON lines beside the "
+        "weights: TensorBoard, in the folder weights/tensorboard, or MLflow, where its environment "
+        "variables say. Changes no result.",
+    )
     infer: Infer = Field(Infer(), description="From weights and a store to rows.")
     catalogs: Catalogs = Field(Catalogs(), description="What the catalogs are written as.")
     report: Report = Field(Report(), description="The page at the end.")

@@ -6,10 +6,7 @@
 
 rule train:
     input:
-        store=lambda wildcards: shards(LABELLED, set_of(wildcards.task)),
-        settled=lambda wildcards: (
-            settled(set_of(wildcards.task)) if LABELLED == "store" else []
-        ),
+        store=lambda wildcards: complete(LABELLED, set_of(wildcards.task)),
         survey=lambda wildcards: SURVEY if fresh(wildcards.task) else [],
     output:
         weights=f"{RESULTS}/weights/{{task}}{{member}}.safetensors",
@@ -25,7 +22,7 @@ rule train:
         gpu=1,
         mem="8GB",
     params:
-        store=lambda wildcards, input: flags("store", input.store),
+        store=lambda wildcards: parts("store", shards(LABELLED, set_of(wildcards.task))),
         options=lambda wildcards: task_options(wildcards.task, late=False),
         fresh=lambda wildcards: (
             f"{flag('survey', SURVEY)} {flag('sky', options('simulate', wildcards.task))}"
@@ -47,6 +44,7 @@ rule train:
         " --member {params.member}"
         " --device {params.device}"
         " --work {params.work:q}"
+        " --track {CONFIG.track}"
         " --out {output.weights:q}"
         " 2>&1 | tee {log:q}"
 
