@@ -113,8 +113,18 @@ def ingest(
     chunk: Annotated[str, typer.Option(help="Part of the manifest: 'I/N', I from 0.")] = "0/1",
     splits: Annotated[str | None, typer.Option(help="Splits: '{key: value}'.")] = None,
     options: OptionsText = None,
-    workers: Annotated[int, typer.Option(help="Processes that read.")] = 1,
-    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler.")] = None,
+    block: Annotated[
+        int | None,
+        typer.Option(help="Objects read and written at once; changes no result.", min=1),
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes that read; with slurm, jobs.")] = 1,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            help="Address of a Dask scheduler; or 'slurm': workers are jobs.",
+            envvar="ASTROML_SCHEDULER",
+        ),
+    ] = None,
 ) -> None:
     """Read survey files, calibrate, align and mask them, and write one shard of the store."""
     from astroml import config
@@ -122,6 +132,8 @@ def ingest(
     from astroml.survey import load_survey
 
     settings = config.options_from(config.Ingest, options)
+    if block:
+        settings = settings.model_copy(update={"block": block})
     run.ingest(
         manifest,
         load_survey(survey, settings.bands),

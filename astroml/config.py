@@ -100,6 +100,9 @@ class Input(Strict):
 class Ingest(Strict):
     """From survey files to the store."""
 
+    UNSEEN: ClassVar[tuple[str, ...]] = ("chunks", "block", "max_rejects")
+    """Options that change no cutout: how the work is cut up, and when it has failed."""
+
     chunks: int = Field(4, ge=1, description="Parts the manifest is cut into, one job each.")
     bands: list[str] | None = Field(None, description="Bands to keep, in order. Empty: all.")
     size: dict[str, int] = Field(

@@ -6,7 +6,7 @@
 rule explain:
     input:
         rows=lambda wildcards: rows_of(wildcards.task, "store"),
-        store=lambda wildcards: shards("store", set_of(wildcards.task)),
+        store=lambda wildcards: complete("store", set_of(wildcards.task)),
         weights=lambda wildcards: weights_of(wildcards.task),
     output:
         maps=f"{RESULTS}/explain/{{task}}.h5",
@@ -20,11 +20,10 @@ rule explain:
     resources:
         gpu=1,
     params:
-        rows=lambda wildcards, input: flags("rows", input.rows),
-        store=lambda wildcards, input: flags("store", input.store),
+        rows=lambda wildcards, input: parts("rows", input.rows),
+        store=lambda wildcards: parts("store", shards("store", set_of(wildcards.task))),
         weights=lambda wildcards, input: flags("weights", input.weights),
         top=CONFIG.report.top,
-        device=CONFIG.infer.device,
         version=VERSIONS["explain"],
     message:
         "Mapping the evidence of the best {wildcards.task} candidates"
@@ -35,6 +34,6 @@ rule explain:
         " {params.store}"
         " {params.weights}"
         " --top {params.top}"
-        " --device {params.device}"
+        " --device {CONFIG.infer.device}"
         " --out {output.maps:q}"
         " 2>&1 | tee {log:q}"

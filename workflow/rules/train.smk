@@ -20,7 +20,6 @@ rule train:
     threads: 8
     resources:
         gpu=1,
-        mem="8GB",
     params:
         store=lambda wildcards: parts("store", shards(LABELLED, set_of(wildcards.task))),
         options=lambda wildcards: task_options(wildcards.task, late=False),
@@ -30,7 +29,6 @@ rule train:
             else ""
         ),
         member=lambda wildcards: wildcards.member.lstrip(".") or 0,
-        device=CONFIG.infer.device,
         work=f"{RESULTS}/train/{{task}}{{member}}",
         version=VERSIONS["train"],
     message:
@@ -42,7 +40,7 @@ rule train:
         " --options {params.options:q}"
         " {params.fresh}"
         " --member {params.member}"
-        " --device {params.device}"
+        " --device {CONFIG.infer.device}"
         " --work {params.work:q}"
         " --track {CONFIG.track}"
         " --out {output.weights:q}"
