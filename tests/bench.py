@@ -2,9 +2,10 @@
 
 The bound is what the stage cannot beat, measured in the same process in turn with the stage: bare
 fitsio, numpy's memory map, the bare network on a batch in memory, a plain Parquet write. Of several
-rounds the best counts. Each measurement is a process of its own on one core, with its files in the
-disk's cache; start-up is left out of the time and is part of the memory. Seconds of the processor
-(all threads) are told beside those of the clock: other work on the machine hardly changes them.
+rounds the best counts. Each measurement is a process of its own, its network on one thread, its
+files in the disk's cache; start-up is left out of the time and is part of the memory. Seconds of
+the processor (all threads) are told beside those of the clock: other work on the machine, of which
+the load tells, changes them less.
 
 The record is ``tests/bench.json``, from which ``bench_plan`` writes ``workflow/README.md``.
 """
@@ -141,7 +142,7 @@ def one(stage: str, objects: int, folder: Path, prepare: bool) -> dict | None:
 
 
 def in_process(stage: str, objects: int, folder: Path, *, prepare: bool) -> dict | None:
-    """Do ``one`` in a process of its own, on one core."""
+    """Do ``one`` in a process of its own, of one thread where it can choose."""
     words = ["--one", stage, "--sizes", str(objects), "--folder", str(folder)]
     done = subprocess.run(
         [sys.executable, str(HERE / "bench.py"), *words, *["--prepare"] * prepare],
@@ -156,7 +157,7 @@ def in_process(stage: str, objects: int, folder: Path, *, prepare: bool) -> dict
 
 
 def machine() -> dict:
-    """Say what was measured on, and how busy it was."""
+    """Say what was measured on."""
     cpu = Path("/proc/cpuinfo")
     names = [line for line in cpu.read_text().splitlines() if line.startswith("model name")]
     pages = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -164,7 +165,6 @@ def machine() -> dict:
         "processor": names[0].split(":")[1].strip() if names else platform.processor(),
         "cores": os.cpu_count(),
         "memory_gb": round(pages / 2**30),
-        "load": round(os.getloadavg()[0], 1),
         "python": platform.python_version(),
     }
 
@@ -173,8 +173,16 @@ def shown(record: dict):
     """Return the record as a table."""
     from rich.table import Table
 
-    table = Table(title=f"One core of {record['machine']['processor']}, {record['date']}")
-    for name in ("stage", "objects", "objects/s", "CPU us/object", "bound", "of bound", "of its CPU"):
+    table = Table(title=f"One thread on {record['machine']['processor']}, {record['date']}")
+    for name in (
+        "stage",
+        "objects",
+        "objects/s",
+        "CPU us/object",
+        "bound",
+        "of bound",
+        "of its CPU",
+    ):
         table.add_column(name)
     table.add_column("peak MB")
     table.add_column("without mapped files")
@@ -201,43 +209,56 @@ def shown(record: dict):
     return table
 
 
-def run(stages: list[str], sizes: list[int] | None, folder: Path) -> dict:
-    """Measure stages at their sizes, or at others; return the record."""
+def run(stages: list[str], sizes: list[int] | None, folder: Path):
+    """Measure stages at their sizes, or at others; yield a record of what is done after each."""
     record = {"date": datetime.date.today().isoformat(), "machine": machine(), "cases": []}
     for stage in stages:
         for objects in sizes or STAGES[stage][1]:
             in_process(stage, objects, folder, prepare=True)
             found = in_process(stage, objects, folder, prepare=False)
-            record["cases"].append({"stage": stage, "objects": objects, **found})
-            print(f"{stage} of {objects:,}: {found.get('ratio', found)}", file=sys.stderr)
-    return record
+            about = {"stage": stage, "objects": objects, "load": round(os.getloadavg()[0], 1)}
+            record["cases"].append(about | found)
+            print(f"{stage} of {objects:,}: {found.get('ratio_cpu', found)}", file=sys.stderr)
+            yield record
+
+
+def merged(record: dict) -> dict:
+    """Return a record with the cases of the committed one that were not measured anew."""
+    if not RECORD.exists():
+        return record
+    new = {(case["stage"], case["objects"]) for case in record["cases"]}
+    old = json.loads(RECORD.read_text())["cases"]
+    cases = [case for case in old if (case["stage"], case["objects"]) not in new]
+    order = list(STAGES)
+    cases = sorted(
+        [*cases, *record["cases"]], key=lambda case: (order.index(case["stage"]), case["objects"])
+    )
+    return record | {"cases": cases}
 
 
 def main() -> None:
     """Measure, print the table, write the record and the plan."""
     told = argparse.ArgumentParser(description=__doc__)
-    told.add_argument("stages", nargs="*", help="Stages to measure; all, and then a record.")
+    told.add_argument("stages", nargs="*", help="Stages to measure; default all.")
     told.add_argument("--sizes", nargs="+", type=int, help="Numbers of objects.")
     told.add_argument("--folder", type=Path, help="Where the files are made, and stay.")
-    told.add_argument("--out", type=Path, help="JSON to write.")
+    told.add_argument("--record", action="store_true", help="Renew the record and the plan.")
     told.add_argument("--one", help=argparse.SUPPRESS)
     told.add_argument("--prepare", action="store_true", help=argparse.SUPPRESS)
     told = told.parse_args()
     if told.one:
-        if hasattr(os, "sched_setaffinity"):
-            os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
         print(json.dumps(one(told.one, told.sizes[0], told.folder, told.prepare)))
         return
     from rich.console import Console
 
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as made:
         folder = told.folder or Path(made)
-        record = run(told.stages or list(STAGES), told.sizes, folder)
+        for record in run(told.stages or list(STAGES), told.sizes, folder):
+            if told.record:
+                record = merged(record)
+                RECORD.write_text(json.dumps(record, indent=1) + "\n")
     Console(width=130).print(shown(record))
-    out = told.out or (None if told.stages or told.sizes else RECORD)
-    if out:
-        out.write_text(json.dumps(record, indent=1) + "\n")
-    if out == RECORD:
+    if told.record:
         import bench_plan
 
         bench_plan.main()

@@ -96,4 +96,3 @@ def case_store(folder: Path, objects: int) -> Case:
     batches("bound")
     facts = {"bytes_per_object": os.path.getsize(folder / f"store_{objects}.h5") / objects}
     return Case(subject, count, bound, count, "memory map", 12, facts)
-
