@@ -248,6 +248,17 @@ def explain(
 
 
 @app.command()
+def export(
+    weights: Annotated[Path, typer.Option(help="Trained weights, .safetensors.")],
+    out: Annotated[Path, typer.Option(help="What to write: .onnx, or .pt2 for torch.export.")],
+) -> None:
+    """Write a trained network as one file that runs without astroml, checked for equal output."""
+    from astroml import export as graphs
+
+    graphs.export(weights, out)
+
+
+@app.command()
 def inject(
     store: Stores,
     out: Out,

@@ -12,7 +12,7 @@ import json
 from collections.abc import Collection
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
 from pydantic import (
@@ -38,6 +38,17 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
 
+Backbone = Annotated[
+    str, Field(pattern=r"^(small|resnet18|resnet34|resnet50|timm/[A-Za-z0-9_.]+)$")
+]
+"""Trunk of a network."""
+
+BACKBONES = (
+    "The trunk: small, right for CPUs; a residual network of torchvision with a stem for small "
+    "images (resnet18, resnet34, resnet50); or timm/<name>, any model of timm (extra: zoo)."
+)
+
+
 class TrainOptions(Strict):
     """The shared training loop; none of these needs touching for a first run."""
 
@@ -56,6 +67,11 @@ class TrainOptions(Strict):
         ge=0,
         description="Objects per epoch drawn for it alone, of the task's simulated sky, beside "
         "those of the train split; no two epochs see the same. 0: none.",
+    )
+    encoder: str | None = Field(
+        None,
+        description="File of weights that a backbone timm/<name> starts from, of timm's own or "
+        "Zoobot's: .safetensors, or what torch.save wrote.",
     )
     fresh_only: bool = Field(
         False,

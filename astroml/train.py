@@ -33,6 +33,7 @@ from astroml.nets.seeds import mix_seed, of_member
 from astroml.nets.several import add_up, agree, parts_of_batches, whole_batches
 from astroml.nets.track import tracking
 from astroml.nets.weights import number
+from astroml.nets.zoo import load_encoder
 from astroml.progress import Progress, brief
 from astroml.store import Store, open_store
 from astroml.survey import Survey
@@ -151,6 +152,8 @@ class Loop:
         self.normalisation = fit(store, rows["train"])
         torch.manual_seed(self.run.seed)
         net = self.net_of.build(settings, store.header.bands, store.header.size)
+        if self.run.encoder:
+            load_encoder(net, Path(self.run.encoder))
         net = place(self.fabric, net)
         self.average = Average(net, self.run.ema)
         self.parts = parts_of(net)

@@ -16,7 +16,6 @@ from astroml.errors import AstromlError
 from astroml.nets import device, several, weights
 from astroml.nets.augment import random_view
 from astroml.nets.pieces import Pieces, by_part, cut
-from astroml.store import open_store
 
 
 def options(task="photoz", **changes):
@@ -82,16 +81,8 @@ def test_one_process_needs_no_exchange():
 def command(task, store, out, settings, processes=2):
     run = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
     run += ["--nproc-per-node", str(processes), "-m", "astroml.cli", "train", "--task", task]
-    run += [
-        "--store",
-        store,
-        "--out",
-        out,
-        "--device",
-        "cpu",
-        "--options",
-        config.as_json(settings),
-    ]
+    run += ["--store", store, "--out", out, "--device", "cpu"]
+    run += ["--options", config.as_json(settings)]
     return subprocess.run(run, capture_output=True, text=True, check=False, timeout=500)
 
 
@@ -108,11 +99,10 @@ def test_two_processes_learn_what_one_does(store, tmp_path):
         weights.load(tmp_path / f"{name}/p.safetensors") for name in ("one", "two")
     )
     for first, second in zip(of_one["history"], of_two["history"], strict=True):
-        assert second == pytest.approx(first, rel=1e-3)
+        assert second == pytest.approx(first, rel=1e-4)
     for name, metric in of_one["metrics"].items():
-        assert of_two["metrics"][name]["value"] == pytest.approx(
-            metric["value"], rel=0.02, abs=0.01
-        )
+        expected = metric["value"] and pytest.approx(metric["value"], rel=0.02, abs=0.01)
+        assert of_two["metrics"][name]["value"] == expected
     for name, values in one.items():
         torch.testing.assert_close(two[name], values, rtol=1e-2, atol=1e-3)
     assert {file.name for file in (tmp_path / "two").iterdir()} == {
@@ -140,35 +130,25 @@ def test_two_processes_go_on_from_where_one_was_killed(store, tmp_path, monkeypa
     assert len(out.with_suffix(".jsonl").read_text().splitlines()) == 3
 
 
-@pytest.mark.slow
-def test_other_commands_are_no_work_for_several_processes(tmp_path):
-    run = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    run += ["-m", "astroml.cli", "simulate", "--task", "lens", "--to", "store", "--device", "cpu"]
-    run += ["--out", tmp_path / "0.h5", "--options", "{objects: 4}"]
-    done = subprocess.run(run, capture_output=True, text=True, check=False, timeout=500)
-    assert done.returncode
-    assert "torchrun: of all commands train alone runs as several processes" in done.stderr
+def test_other_commands_are_no_work_for_several_processes(monkeypatch):
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "1")
+    with pytest.raises(AstromlError, match="of all commands train alone runs as several processes"):
+        device.start("cpu")
 
 
 # Which GPU
 
 
-def test_jobs_side_by_side_take_a_gpu_each(tmp_path):
-    hold = "import sys; from pathlib import Path; from astroml.nets.device import free_one\n"
-    hold += "print(free_one(['a', 'b'], Path(sys.argv[1])), flush=True); sys.stdin.read()"
-    run = [sys.executable, "-c", hold, str(tmp_path)]
-    how = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
-    with subprocess.Popen(run, **how) as first:
-        assert first.stdout.readline() == "0\n"
-        with subprocess.Popen(run, **how) as second:
-            assert second.stdout.readline() == "1\n"
-            # All are taken: any will do.
-            assert device.free_one(["a", "b"], tmp_path) in (0, 1)
-            first.kill()
-            first.wait()
-            # A killed job gives its own back.
-            assert device.free_one(["a", "b"], tmp_path) == 0
-            second.kill()
+def test_jobs_side_by_side_take_a_gpu_each(tmp_path, monkeypatch):
+    monkeypatch.setattr(device, "_LOCKS", [])
+    assert [device.free_one(["a", "b"], tmp_path) for _ in range(2)] == [0, 1]
+    # All are taken: any will do.
+    assert device.free_one(["a", "b"], tmp_path) in (0, 1)
+    # As when its process ends.
+    device._LOCKS.pop(0).close()
+    assert device.free_one(["a", "b"], tmp_path) == 0
+    for lock in device._LOCKS:
+        lock.close()
 
 
 # Out of memory
@@ -330,10 +310,3 @@ def test_a_tracker_that_is_not_there_is_said(store, tmp_path, monkeypatch):
     out = tmp_path / "p.safetensors"
     with pytest.raises(AstromlError, match="mlflow is not installed; run pip install mlflow"):
         train.train("photoz", options(), [store], out, device="cpu", track="mlflow")
-
-
-def test_trackers_change_no_weight_and_no_key(store, tmp_path):
-    from astroml.nets.checkpoint import resume_key
-
-    assert "track" not in config.as_json(options())
-    assert resume_key("photoz", options(), open_store(store))

@@ -184,4 +184,4 @@ def make_ready(
     image = image.contiguous(memory_format=torch.channels_last)
     rest = {name: values for name, values in batch.items() if name not in ("image", "mask")}
     scale = torch.tensor(normalisation.scale, dtype=image.dtype, device=image.device)
-    return rest | {"image": image, "valid": valid, "scale": scale.expand(len(image), -1)}
+    return rest | {"image": image, "valid": valid, "scale": scale.expand(image.shape[0], -1)}

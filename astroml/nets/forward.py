@@ -91,12 +91,12 @@ class Forward:
         part = to_device(self.fabric, {name: values[begin:end] for name, values in batch.items()})
         part = {name: _fill(values, self.step) for name, values in part.items()}
         ready = make_ready(part, self.normalisation)
-        output = self._mean_of_views(ready)
+        output = self.mean_of_views(ready)
         output = {name: _to_numpy(values) for name, values in output.items()}
         empty = ~ready["valid"].flatten(1).any(1)
         return output | {"no_data": empty.cpu().numpy()}
 
-    def _mean_of_views(self, ready: dict[str, Tensor]) -> dict[str, Tensor]:
+    def mean_of_views(self, ready: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the network's output, the mean over the views."""
         totals: dict[str, Tensor] = {}
         for coin in self.coins:

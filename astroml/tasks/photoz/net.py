@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from astroml.nets.blocks import SmallResNet
+from astroml.nets.backbones import backbone
 from astroml.nets.normalise import sinh
 from astroml.tasks.photoz import LABEL, Options
 
@@ -28,14 +28,15 @@ SEEN = 0.75
 class Redshifts(nn.Module):
     """A classifier over redshift bins (Pasquet et al. 2019, A&A 621, A26).
 
-    A small residual network looks at the cutout, dense layers at the integrated fluxes, the light
+    A residual network looks at the cutout, dense layers at the integrated fluxes, the light
     in rings, reddening and seeing; both meet before the last layers.
     """
 
     def __init__(self, options: Options, bands: int, size: int):
         super().__init__()
         self.drop_band, self.z_max = options.drop_band, options.z_max
-        self.trunk = SmallResNet(2 * bands, options.width, options.blocks)
+        side = middle(torch.empty(1, 1, size, size)).shape[-1]
+        self.trunk = backbone(options.backbone, 2 * bands, options.width, options.blocks, side)
         self.rings = Rings(size)
         hidden, seen = options.hidden, features_of(bands) + len(RINGS) * (2 * bands - 1) + 1
         self.fluxes = nn.Sequential(
