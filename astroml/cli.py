@@ -185,10 +185,7 @@ def train(
         bool, typer.Option("--find-lr", help="Draw loss against learning rate to OUT, then stop.")
     ] = False,
 ) -> None:
-    """Train a task's network on the train split; keep the epoch that is best on validation.
-
-    On several GPUs: torchrun --nproc-per-node 4 -m astroml.cli train ...
-    """
+    """Train a task's network on the train split; keep the epoch that is best on validation."""
     from astroml import config, tasks
     from astroml import train as loop
     from astroml.survey import load_survey
