@@ -126,7 +126,7 @@ def test_files_that_do_not_fit_are_refused(tmp_path):
     short = saved(tmp_path / "short.safetensors", state)
     with pytest.raises(AstromlError, match=r"1 of \d+ tensors .* such as stages.1.blocks.0.mlp"):
         zoo.load_encoder(lens(), short)
-    with pytest.raises(AstromlError, match="no such file; train[.]encoder names"):
+    with pytest.raises(AstromlError, match="no such file"):
         zoo.load_encoder(lens(), tmp_path / "none.pt")
     (tmp_path / "text.pt").write_text("no weights")
     with pytest.raises(AstromlError, match="not weights that can be read"):

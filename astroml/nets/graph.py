@@ -187,7 +187,8 @@ def _pt2(program, net: Whole, card: str, out: Path) -> Callable:
     with out.open("wb") as stream:
         torch.export.save(program, stream, extra_files={"astroml.json": card})
     with out.open("rb") as stream:
-        return lambda given, again=torch.export.load(stream).module(): again(*given)
+        again = torch.export.load(stream).module()
+    return lambda given: again(*given)
 
 
 FORMATS = {".onnx": _onnx, ".pt2": _pt2}
