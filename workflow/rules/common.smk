@@ -39,7 +39,6 @@ EXPORTS = [
 
 FORMATS = list(dict.fromkeys(CONFIG.catalogs.formats))
 JOINED = [task for task in TASKS if not getattr(load_task(task), "MANY_ROWS", False)]
-SCORING = as_json(CONFIG.infer)
 MAPPED = [task for task in TASKS if hasattr(load_task(task), "MAPS")]
 
 
@@ -67,7 +66,7 @@ def options(*place):
 
 @cache
 def ingest_options():
-    """The slice that cutouts depend on; the others are no params, so that nothing reruns."""
+    """The slice that cutouts depend on; a param reruns, what a rule has as resource does not."""
     part = CONFIG.ingest
     return as_json(part, set(type(part).model_fields) - set(part.UNSEEN))
 

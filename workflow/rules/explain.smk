@@ -19,6 +19,7 @@ rule explain:
     threads: 2
     resources:
         gpu=1,
+        device=CONFIG.infer.device,
     params:
         rows=lambda wildcards, input: parts("rows", input.rows),
         store=lambda wildcards: parts("store", shards("store", set_of(wildcards.task))),
@@ -34,6 +35,6 @@ rule explain:
         " {params.store}"
         " {params.weights}"
         " --top {params.top}"
-        " --device {CONFIG.infer.device}"
+        " --device {resources.device}"
         " --out {output.maps:q}"
         " 2>&1 | tee {log:q}"

@@ -1,7 +1,7 @@
 # REQUIRED INPUTS: a shard and the task's weights, of each member of an ensemble
 # OUTPUTS:         rows/<task>/<store>/<chunk>.parquet, and .maps.h5 of tasks that draw maps
 # COMMANDS:        astroml infer
-# Device and batch size change no row: they are no params, so that nothing reruns.
+# Device and batch size change no row: they are resources, no params, so that nothing reruns.
 
 
 rule infer:
@@ -24,6 +24,8 @@ rule infer:
     threads: 8
     resources:
         gpu=1,
+        device=CONFIG.infer.device,
+        batch_size=CONFIG.infer.batch_size,
     params:
         weights=lambda wildcards, input: flags("weights", input.weights),
         late=lambda wildcards: flag("late", task_options(wildcards.task, late=True)),
@@ -35,9 +37,9 @@ rule infer:
         " --task {wildcards.task}"
         " --store {input.store:q}"
         " {params.weights}"
-        " --options {SCORING:q}"
+        " --options '{{batch_size: {resources.batch_size}}}'"
         " {params.late}"
-        " --device {CONFIG.infer.device}"
+        " --device {resources.device}"
         " --out {output.rows:q}"
         " 2>&1 | tee {log:q}"
 

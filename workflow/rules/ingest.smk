@@ -17,6 +17,8 @@ rule ingest:
     conda:
         "../envs/astroml.yaml"
     threads: 1
+    resources:
+        block=CONFIG.ingest.block,
     params:
         sets=lambda wildcards: flags("set", sets_in(wildcards)),
         store=lambda wildcards, output: flags("out", output.store),
@@ -37,7 +39,7 @@ rule ingest:
         " --chunk {params.chunk}"
         " --splits {params.splits:q}"
         " --options {params.options:q}"
-        " --block {CONFIG.ingest.block}"
+        " --block {resources.block}"
         " --workers {threads}"
         " {params.rejects}"
         " {params.store}"

@@ -20,6 +20,8 @@ rule train:
     threads: 8
     resources:
         gpu=1,
+        device=CONFIG.infer.device,
+        track=CONFIG.track,
     params:
         store=lambda wildcards: parts("store", shards(LABELLED, set_of(wildcards.task))),
         options=lambda wildcards: task_options(wildcards.task, late=False),
@@ -40,9 +42,9 @@ rule train:
         " --options {params.options:q}"
         " {params.fresh}"
         " --member {params.member}"
-        " --device {CONFIG.infer.device}"
+        " --device {resources.device}"
         " --work {params.work:q}"
-        " --track {CONFIG.track}"
+        " --track {resources.track}"
         " --out {output.weights:q}"
         " 2>&1 | tee {log:q}"
 
