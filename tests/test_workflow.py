@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -139,6 +140,22 @@ def test_a_misspelt_key_stops_before_any_job(tmp_path):
     assert "unknown key 'ingets'; did you mean 'ingest'?" in text
     assert not (tmp_path / "results").exists()
     assert time.monotonic() - begun < 10
+
+
+@pytest.mark.slow
+def test_ten_thousand_chunks_are_planned_in_a_minute(tmp_path):
+    (tmp_path / "objects.csv").write_text("object_id,ra,dec,file\n1,150,2,1.fits\n")
+    config = SMALL | {"input": {"manifest": str(tmp_path / "objects.csv")}}
+    config |= {"ingest": SMALL["ingest"] | {"chunks": 10_000}}
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    code, text = heard(tmp_path, "--dry-run", config=config)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert code == 0, text[-2000:]
+    assert re.search(r"^infer +10000$", text, re.MULTILINE)
+    # Time of the processor: other work on the machine does not count.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 60
+    told = re.findall(r"^Shell command: (.*)", text, re.MULTILINE)
+    assert max(map(len, told)) < 2**17  # what a shell takes
 
 
 def kill_when(folder, sign):
