@@ -88,7 +88,7 @@ def case_manifest(folder: Path, objects: int) -> Case:
     def subject() -> None:
         table = read_manifest(path)
         rows = rows_in_order(table, described, f"0/{CHUNKS}")
-        next(make_jobs(table, described, Ingest(), Splits(), folder, ["galaxy"], rows))
+        next(make_jobs(table, described, Ingest(), Splits(), folder, ["galaxy"], rows), None)
 
     def bound() -> None:
         csv.read_csv(path)
