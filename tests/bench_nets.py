@@ -103,7 +103,10 @@ def prepare_infer_narrow(folder: Path, objects: int) -> None:
     weights_of(folder, narrow=True)
 
 
-prepare_infer_gpu = prepare_infer
+def prepare_infer_gpu(folder: Path, objects: int) -> None:
+    """Write the store and train the network, where there is a GPU."""
+    if torch.cuda.is_available():
+        prepare_infer(folder, objects)
 
 
 def scoring(folder: Path, objects: int, narrow=False, device="cpu", batch=256, rounds=3) -> Case:
