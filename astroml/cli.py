@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 import typer
 
 from astroml import __version__
+from astroml import export as room_of_graphs
 from astroml.catalog import commands
 from astroml.errors import AstromlError
 from astroml.parts import spelled_out
@@ -244,15 +245,7 @@ def explain(
     maps.explain(task, rows, store, weights, out, top=top, device=device)
 
 
-@app.command()
-def export(
-    weights: Annotated[Path, typer.Option(help="Trained weights, .safetensors.")],
-    out: Annotated[Path, typer.Option(help="What to write: .onnx, or .pt2 for torch.export.")],
-) -> None:
-    """Write a trained network as one file that runs without astroml, checked for equal output."""
-    from astroml import export as graphs
-
-    graphs.export(weights, out)
+app.command()(room_of_graphs.export)
 
 
 @app.command()

@@ -81,9 +81,9 @@ class ColourBins(nn.Module):
             light = conv2d(light, self.weight, stride=2, padding=1, groups=self.bands)
             share = avg_pool2d(weight, 2)
             zero = torch.log10(scale) + 0.4 * self.dimming(ebv)  # (n, band)
-            mag = -2.5 * (torch.log10(light.clamp(1, ROBUST)) + zero[..., None, None])
+            mag = -2.5 * (torch.log10(light.clamp(1.0, ROBUST)) + zero[..., None, None])
             colour = mag[:, :-1] - mag[:, 1:]  # (n, pair, y, x)
-            square = light[:, 1:].clamp(0, ROBUST).square()
+            square = light[:, 1:].clamp(0.0, ROBUST).square()
             trust = square / (square + SEEN**2) * ((share[:, :-1] > 0.5) & (share[:, 1:] > 0.5))
             # Channels last from the start: to turn so many of them costs as much as to make them.
             n, _, high, wide = light.shape

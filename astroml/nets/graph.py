@@ -165,11 +165,16 @@ def difference(net: Whole, run: Callable, batch: dict[str, Tensor]) -> float:
 def _onnx(program, net: Whole, card: str, out: Path) -> Callable:
     """Write ONNX; return a function that runs what was written."""
     onnx, onnxruntime = library()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        made = torch.onnx.export(
-            program, input_names=net.inputs, output_names=net.outputs, dynamo=True, verbose=False
-        )
+    names = {"input_names": net.inputs, "output_names": net.outputs}
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            made = torch.onnx.export(program, dynamo=True, verbose=False, **names)
+    except torch.onnx.OnnxExporterError as fault:
+        why = str(fault).rsplit("Error", 1)[-1].strip(" '>:").splitlines()[0]
+        raise AstromlError(
+            f"the network has steps that cannot be written as ONNX ({why}); write a .pt2 file"
+        ) from fault
     proto = made.model_proto
     onnx.helper.set_model_props(proto, {"astroml": card})
     onnx.save(proto, out)

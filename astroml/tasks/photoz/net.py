@@ -114,7 +114,7 @@ class Rings(nn.Module):
             flux = sinh(image.float().clamp(-40, 40)).flatten(2)  # in units of the noise
             light = flux @ self.inside  # (n, band, ring)
             noise = self.inside.sum(0).clamp(min=1).sqrt()
-            mag = torch.log10((light / noise).clamp(1, 1e12))
+            mag = torch.log10((light / noise).clamp(1.0, 1e12))
             colour = mag[:, 1:] - mag[:, :-1]
             along, across, size = (flux.sum(1) @ self.moments).unbind(1)
             flat = torch.hypot(along, across) / size.abs().clamp(min=1e-3)
@@ -159,9 +159,9 @@ def measured(batch: dict[str, Tensor], shown: Tensor) -> Tensor:
     mag = -2.5 * torch.log10((seen / NJY_AT_20).clamp(1e-12, 1e12)) * there
     both = there[:, 1:] & there[:, :-1]
     colour = (mag[:, :-1] - mag[:, 1:]) * both
-    snr = torch.log1p((flux / error).clamp(0, 1e6)) * there
+    snr = torch.log1p((flux / error).clamp(0.0, 1e6)) * there
     seeing = torch.nan_to_num(batch["psf_fwhm"]).clamp(0, 10) * there
-    size = torch.log(torch.nan_to_num(batch["r_half"], nan=1.0).clamp(0.05, 50))
+    size = torch.log(torch.nan_to_num(batch["r_half"], nan=1.0).clamp(0.05, 50.0))
     ebv = torch.nan_to_num(batch["ebv"]).clamp(-1, 10)
     rest = torch.stack([size, 10 * ebv], dim=1)
     return torch.cat([mag / 2, snr / 3, seeing - 1, there.to(mag.dtype), colour, rest], dim=1)
