@@ -44,6 +44,11 @@ def asinh(x: Tensor) -> Tensor:
     return torch.copysign(torch.log(x.abs() + torch.sqrt(x * x + 1)), x)
 
 
+def hypot(x: Tensor, y: Tensor) -> Tensor:
+    """Return the length of (x, y); ONNX has no such function."""
+    return torch.sqrt(x * x + y * y) if torch.compiler.is_exporting() else torch.hypot(x, y)
+
+
 def sinh(x: Tensor) -> Tensor:
     """Return the hyperbolic sine, from 1e-6 in error; on a CPU, too, faster than the library's."""
     grown = torch.exp(x)

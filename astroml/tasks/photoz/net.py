@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from astroml.nets.backbones import backbone
-from astroml.nets.normalise import sinh
+from astroml.nets.normalise import hypot, sinh
 from astroml.tasks.photoz import LABEL, Options
 
 NJY_AT_20 = 36_308.0
@@ -117,7 +117,7 @@ class Rings(nn.Module):
             mag = torch.log10((light / noise).clamp(1.0, 1e12))
             colour = mag[:, 1:] - mag[:, :-1]
             along, across, size = (flux.sum(1) @ self.moments).unbind(1)
-            flat = torch.hypot(along, across) / size.abs().clamp(min=1e-3)
+            flat = hypot(along, across) / size.abs().clamp(min=1e-3)
         return torch.cat([mag.flatten(1), 2 * colour.flatten(1), flat.clamp(0, 2)[:, None]], dim=1)
 
 
