@@ -5,7 +5,7 @@ BIN := .venv/bin
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 SNAKEMAKE := $(RUN) snakemake --profile workflow/profiles/local
 
-.PHONY: demo test fast lint bench science real picture references clean help
+.PHONY: demo test fast lint bench slurm science real picture references clean help
 .DEFAULT_GOAL := help
 
 help:  ## Show what can be made.
@@ -27,8 +27,11 @@ lint: .venv/.test .venv/.lint  ## Check style, formats and the workflow.
 	$(RUN) snakefmt --check Snakefile workflow
 	$(RUN) snakemake --lint
 
-bench: .venv/.test  ## Measure the throughput of each stage on this machine.
-	$(RUN) python tests/bench.py
+bench: .venv/.test  ## Measure each stage beside its bound, and write the record and the plan anew.
+	$(RUN) python tests/bench.py --record
+
+slurm: .venv/.run .venv/.slurm  ## Run the workflow through a real SLURM and kill its jobs (root on Debian).
+	$(RUN) python tests/slurm.py
 
 science: .venv/.test  ## Evaluate a task in full (TASK=photoz) and write its record in tests/science.
 	$(RUN) python tests/science/run.py $(TASK)
@@ -65,6 +68,10 @@ clean:  ## Remove what runs have made; the environment stays.
 
 .venv/.test: .venv/.run
 	$(BIN)/python -m pip install -q -e '.[notebooks,test]'
+	@touch $@
+
+.venv/.slurm: .venv/.run
+	$(BIN)/python -m pip install -q -e '.[slurm]'
 	@touch $@
 
 .venv/.lint: .venv/.run

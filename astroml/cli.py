@@ -13,8 +13,10 @@ from typing import Annotated, Literal
 import typer
 
 from astroml import __version__, notebook
+from astroml import export as room_of_graphs
 from astroml.catalog import commands
 from astroml.errors import AstromlError
+from astroml.parts import spelled_out
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -112,8 +114,18 @@ def ingest(
     chunk: Annotated[str, typer.Option(help="Part of the manifest: 'I/N', I from 0.")] = "0/1",
     splits: Annotated[str | None, typer.Option(help="Splits: '{key: value}'.")] = None,
     options: OptionsText = None,
-    workers: Annotated[int, typer.Option(help="Processes that read.")] = 1,
-    scheduler: Annotated[str | None, typer.Option(help="Address of a Dask scheduler.")] = None,
+    block: Annotated[
+        int | None,
+        typer.Option(help="Objects read and written at once; changes no result.", min=1),
+    ] = None,
+    workers: Annotated[int, typer.Option(help="Processes that read; with slurm, jobs.")] = 1,
+    scheduler: Annotated[
+        str | None,
+        typer.Option(
+            help="Address of a Dask scheduler; or 'slurm': workers are jobs.",
+            envvar="ASTROML_SCHEDULER",
+        ),
+    ] = None,
 ) -> None:
     """Read survey files, calibrate, align and mask them, and write one shard of the store."""
     from astroml import config
@@ -121,6 +133,8 @@ def ingest(
     from astroml.survey import load_survey
 
     settings = config.options_from(config.Ingest, options)
+    if block:
+        settings = settings.model_copy(update={"block": block})
     run.ingest(
         manifest,
         load_survey(survey, settings.bands),
@@ -165,6 +179,9 @@ def train(
         str | None, typer.Option(help="Survey that fresh objects are seen by: name or YAML file.")
     ] = None,
     member: Annotated[int, typer.Option(help="Number of the network in an ensemble.", min=0)] = 0,
+    track: Annotated[
+        Literal["none", "tensorboard", "mlflow"], typer.Option(help="What draws the curves.")
+    ] = "none",
     find_lr: Annotated[
         bool, typer.Option("--find-lr", help="Draw loss against learning rate to OUT, then stop.")
     ] = False,
@@ -182,7 +199,8 @@ def train(
     if find_lr:
         loop.find_lr(task, settings, store, out, device=device, **drawn)
     else:
-        loop.train(task, settings, store, out, work=work, device=device, member=member, **drawn)
+        how = {"work": work, "device": device, "member": member, "track": track}
+        loop.train(task, settings, store, out, **how, **drawn)
 
 
 @app.command()
@@ -225,6 +243,9 @@ def explain(
     from astroml import explain as maps
 
     maps.explain(task, rows, store, weights, out, top=top, device=device)
+
+
+app.command()(room_of_graphs.export)
 
 
 @app.command()
@@ -364,7 +385,7 @@ def main() -> None:
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     debug = os.environ.get("ASTROML_DEBUG") == "1"
     try:
-        app()
+        app(spelled_out(sys.argv[1:]))
     except AstromlError as fault:
         if debug:
             raise

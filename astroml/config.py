@@ -12,7 +12,7 @@ import json
 from collections.abc import Collection
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import yaml
 from pydantic import (
@@ -28,11 +28,25 @@ from pydantic import (
 
 from astroml.errors import AstromlError
 
+Tracker = Literal["none", "tensorboard", "mlflow"]
+"""What draws the curves of trainings."""
+
 
 class Strict(BaseModel):
     """A frozen model that refuses unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+Backbone = Annotated[
+    str, Field(pattern=r"^(small|resnet18|resnet34|resnet50|timm/[A-Za-z0-9_.]+)$")
+]
+"""Trunk of a network."""
+
+BACKBONES = (
+    "The trunk: small, right for CPUs; a residual network of torchvision with a stem for small "
+    "images (resnet18, resnet34, resnet50); or timm/<name>, any model of timm (extra: zoo)."
+)
 
 
 class TrainOptions(Strict):
@@ -53,6 +67,11 @@ class TrainOptions(Strict):
         ge=0,
         description="Objects per epoch drawn for it alone, of the task's simulated sky, beside "
         "those of the train split; no two epochs see the same. 0: none.",
+    )
+    encoder: str | None = Field(
+        None,
+        description="File of weights that a backbone timm/<name> starts from, of timm's own or "
+        "Zoobot's: .safetensors, or what torch.save wrote.",
     )
     fresh_only: bool = Field(
         False,
@@ -96,6 +115,9 @@ class Input(Strict):
 
 class Ingest(Strict):
     """From survey files to the store."""
+
+    UNSEEN: ClassVar[tuple[str, ...]] = ("chunks", "block", "max_rejects")
+    """Options that change no cutout: how the work is cut up, and when it has failed."""
 
     chunks: int = Field(4, ge=1, description="Parts the manifest is cut into, one job each.")
     bands: list[str] | None = Field(None, description="Bands to keep, in order. Empty: all.")
@@ -212,6 +234,12 @@ class Run(Strict):
     ingest: Ingest = Field(Ingest(), description="From survey files to the store.")
     splits: Splits = Field(Splits(), description="Train, validation and test sky.")
     inject: Inject | None = Field(None, description="Signals added to real cutouts; empty: none.")
+    track: Tracker = Field(
+        "none",
+        description="What draws the curves of trainings, besides the JSON lines beside the "
+        "weights: TensorBoard, in the folder weights/tensorboard, or MLflow, where its environment "
+        "variables say. Changes no result.",
+    )
     infer: Infer = Field(Infer(), description="From weights and a store to rows.")
     catalogs: Catalogs = Field(Catalogs(), description="What the catalogs are written as.")
     report: Report = Field(Report(), description="The page at the end.")

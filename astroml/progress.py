@@ -101,6 +101,12 @@ class Progress:
         return (self.done - self.before) / self.seconds
 
 
+def brief(facts: dict) -> str:
+    """Return names and values in one line."""
+    values = {k: v["value"] if isinstance(v, dict) else v for k, v in facts.items()}
+    return ", ".join(f"{name} {v:.4g}" for name, v in values.items() if v is not None)
+
+
 def peak_memory() -> float:
     """Return the largest memory that this process, or one it started, ever held, MB."""
     import resource

@@ -17,7 +17,7 @@ from astroml.errors import AstromlError
 
 VERSIONS = {
     "simulate": 3,
-    "ingest": 4,
+    "ingest": 5,
     "train": 2,
     "inject": 2,
     "selection": 1,

@@ -6,10 +6,9 @@ from a stream that can begin anywhere: a run taken up after a kill goes on as if
 
 from __future__ import annotations
 
-import itertools
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -18,18 +17,24 @@ import torch
 from torch import Tensor
 
 from astroml import provenance, tasks
-from astroml.config import Strict, TaskOptions
+from astroml.config import Strict, TaskOptions, Tracker
 from astroml.errors import AstromlError
 from astroml.nets import checkpoint, sweep, weights
 from astroml.nets.augment import random_view
 from astroml.nets.average import Average
-from astroml.nets.batches import make_ready, read_batches, to_device, woven
+from astroml.nets.batches import make_ready, pinned, read_batches, to_device, woven
 from astroml.nets.device import place, start
 from astroml.nets.forward import Forward, gather
 from astroml.nets.fresh import Fresh
 from astroml.nets.normalise import fit
 from astroml.nets.optimise import optimisers_of, parts_of, schedule
-from astroml.progress import Progress
+from astroml.nets.pieces import Pieces
+from astroml.nets.seeds import mix_seed, of_member
+from astroml.nets.several import add_up, agree, parts_of_batches, whole_batches
+from astroml.nets.track import tracking
+from astroml.nets.weights import number
+from astroml.nets.zoo import load_encoder
+from astroml.progress import Progress, brief
 from astroml.store import Store, open_store
 from astroml.survey import Survey
 
@@ -54,8 +59,11 @@ def train(
     sky: Strict | None = None,
     survey: Survey | None = None,
     member: int = 0,
+    track: Tracker = "none",
 ) -> None:
     """Train a task's network and write its weights.
+
+    Started by ``torchrun``, its processes work on it together, a GPU each.
 
     Parameters
     ----------
@@ -77,6 +85,9 @@ def train(
         As which survey they are seen; needed where ``train.fresh`` asks for any.
     member : int
         Number of the network in an ensemble; another one has other seeds.
+    track : str
+        ``none``, ``tensorboard`` or ``mlflow``; see ``nets.track``. A line of JSON per epoch is
+        always written, to ``<out>.jsonl``.
     """
     settings = of_member(settings, member)
     run = settings.train
@@ -90,18 +101,26 @@ def train(
     if state := checkpoint.load(saved, key):
         loop.load_state(state)
         print(f"resumed after epoch {len(loop.history)} of {run.epochs}")
-    with Progress("train", run.epochs * loop.steps, len(loop.history) * loop.steps) as progress:
+    first, told = loop.fabric.is_global_zero, settings.model_dump(mode="json")
+    with (
+        Progress("train", run.epochs * loop.steps, len(loop.history) * loop.steps) as progress,
+        tracking(track if first else "none", Path(out), loop.history, told) as tell,
+    ):
         while len(loop.history) < run.epochs and not loop.stalled():
             line = loop.epoch(progress.advance)
             progress.line(line)
-            checkpoint.save(saved, key, loop.state())
+            if first:
+                checkpoint.save(saved, key, loop.state())
+                tell(loop.history)
     if fresh:
         fresh.close()
+    if not first:
+        return
     card = loop.finish()
     card["provenance"] = provenance.stamp("train", settings, store.shards, resume_key=key, **drawn)
     weights.save(Path(out), loop.best, card)
-    first = dict(list(card["metrics"].items())[:SHOWN])
-    print(f"wrote {out}: epoch {card['best_epoch']}, " + brief(first))
+    shown = dict(list(card["metrics"].items())[:SHOWN])
+    print(f"wrote {out}: epoch {card['best_epoch']}, " + brief(shown))
     saved.unlink(missing_ok=True)
     if not any(saved.parent.iterdir()):
         saved.parent.rmdir()
@@ -129,10 +148,12 @@ class Loop:
         self.turns = getattr(self.task, "TURNS", {})
         planes = tuple(name for name in getattr(self.task, "PLANES", ()) if store.has(name))
         self.planes = planes
-        self.fabric = start(where)
+        self.fabric, self.pieces = start(where, together=True), Pieces()
         self.normalisation = fit(store, rows["train"])
         torch.manual_seed(self.run.seed)
         net = self.net_of.build(settings, store.header.bands, store.header.size)
+        if self.run.encoder:
+            load_encoder(net, Path(self.run.encoder))
         net = place(self.fabric, net)
         self.average = Average(net, self.run.ema)
         self.parts = parts_of(net)
@@ -149,32 +170,32 @@ class Loop:
         drawn = f", {self.run.fresh} fresh per epoch" if fresh else ""
         print(f"objects: {counts}{drawn}; network: {size} parameters")
 
-    def read(self, rows: np.ndarray) -> Iterator[dict]:
+    def read(self, rows: np.ndarray, size: int) -> Iterator[dict]:
         """Yield the batches of some rows, with planes of labels where they can be told."""
+        batches = read_batches(self.store, rows, size, self.targets, self.planes)
         marked = None if self.planes else getattr(self.task, "marked", None)
-        header = self.store.header
-        for raw in read_batches(
-            self.store, rows, size=self.run.batch_size, columns=self.targets, planes=self.planes
-        ):
-            yield raw | (marked(raw, header.size, header.pixel_scale) if marked else {})
+        if marked:
+            told = self.store.header.size, self.store.header.pixel_scale
+            batches = (raw | marked(raw, *told) for raw in batches)
+        return pinned(self.fabric, batches)
 
     def epoch(self, tick: Callable[[], None] = lambda: None) -> str:
         """Train for one epoch, validate the averaged weights, and say how it went."""
         began, number = time.monotonic(), len(self.history)
-        torch.manual_seed(mix_seed(self.run.seed, number))
+        torch.manual_seed(mix_seed(self.run.seed, number) + self.fabric.global_rank)
         self.net.train()
         totals: dict[str, Tensor] = {}
         counts: dict[str, int] = {}
         objects = 0
         for step, batch in enumerate(self.views(number), start=number * self.steps):
             factor = schedule(step, self.run.epochs * self.steps, self.run.warmup)
-            for part, loss in self.net_of.objectives(self.net, batch):
-                self.descend(part, loss, self.run.lr * factor)
-                totals[part] = totals.get(part, 0.0) + loss.detach() * len(batch["image"])
+            for part, loss in self.learn(batch, self.run.lr * factor):
+                totals[part] = totals.get(part, 0.0) + loss * len(batch["image"])
                 counts[part] = counts.get(part, 0) + len(batch["image"])
             objects += len(batch["image"])
             self.average.update(self.net.module, step)
             tick()
+        agree(self.fabric, totals.values())
         losses = {part: float(total) / counts[part] for part, total in totals.items()}
         spent = time.monotonic() - began
         val = self.validate()
@@ -191,7 +212,7 @@ class Loop:
         self.history[-1] |= {"val": val, "lr": self.run.lr * factor} | self.watch()
         return (
             f"epoch {number + 1}/{self.run.epochs}: {brief(self.history[-1])}, "
-            f"{objects / spent:.0f} objects/s"
+            f"{objects * self.fabric.world_size / spent:.0f} objects/s"
         )
 
     def views(self, epoch: int) -> Iterator[dict[str, Tensor]]:
@@ -201,43 +222,62 @@ class Loop:
         """
         draw = torch.Generator().manual_seed(mix_seed(self.run.seed, epoch, 1))
         order = self.rows["train"][torch.randperm(len(self.rows["train"]), generator=draw).numpy()]
-        augment = partial(random_view, shift=self.run.shift, draw=draw)
+        share = self.fabric.global_rank, self.fabric.world_size
+        augment = partial(random_view, shift=self.run.shift, draw=draw, share=share)
         stored, fresh = self.sources
-        old = self.read(order if stored else order[:0])
-        new = self.fresh.over(epoch, self.fabric.device.type) if self.fresh else iter(())
+        order, size = parts_of_batches(order, self.run.batch_size, self.fabric)
+        old = self.read(order if stored else order[:0], size)
+        new = self.fresh.over(epoch, self.fabric) if self.fresh else iter(())
         for raw in woven(old, stored, new, fresh):
             ready = to_device(self.fabric, raw)
             yield make_ready(ready, self.normalisation, augment, self.turns)
 
-    def descend(self, part: str, loss: Tensor, lr: float) -> None:
-        """Take one step down a part's loss."""
+    def learn(self, batch: dict[str, Tensor], lr: float) -> list[tuple[str, Tensor]]:
+        """Take a step down the loss of each part; return these losses."""
+        objectives = partial(self.net_of.objectives, self.net)
+        return self.pieces.learn(objectives, batch, partial(self.descend, lr=lr))
+
+    def descend(self, part: str, losses: Iterable[Tensor], lr: float) -> Tensor:
+        """Take one step down a part's loss, the sum of those given; return it."""
         optimiser = self.optimisers[part]
         for group in optimiser.param_groups:
             group["lr"] = lr * group["factor"]
         self.net.zero_grad()
-        self.fabric.backward(loss)
+        total = torch.zeros((), device=self.fabric.device)
+        for loss in losses:
+            self.fabric.backward(loss)
+            total += loss.detach()
+        agree(self.fabric, [each.grad for each in self.parts[part] if each.grad is not None])
         torch.nn.utils.clip_grad_norm_(self.parts[part], self.run.clip)
         optimiser.step()
+        return total
 
     @torch.no_grad()
     def validate(self) -> float:
         """Return the averaged weights' mean loss over the validation split, parts added up."""
+        agree(self.fabric, [one for one in self.average.net.buffers() if one.is_floating_point()])
+        total, size = 0.0, self.run.batch_size
+        for raw in self.read(whole_batches(self.rows["val"], size, self.fabric), size):
+            batch = make_ready(to_device(self.fabric, raw), self.normalisation)
+            total += self.pieces.run(self.total_loss, batch)
+        return add_up(self.fabric, total) / len(self.rows["val"])
+
+    def total_loss(self, pieces: list[dict[str, Tensor]]) -> float:
+        """Return the averaged weights' loss, summed over the cutouts of some batches."""
         total = 0.0
-        for batch in self.unseen():
+        for batch in pieces:
             with self.fabric.autocast():
                 losses = [loss for _, loss in self.net_of.objectives(self.average.net, batch)]
             total += float(sum(losses)) * len(batch["image"])
-        return total / len(self.rows["val"])
-
-    def unseen(self) -> Iterator[dict[str, Tensor]]:
-        """Return the batches of the validation split."""
-        raws = self.read(self.rows["val"])
-        return (make_ready(to_device(self.fabric, raw), self.normalisation) for raw in raws)
+        return total
 
     def watch(self) -> dict[str, float]:
         """Return what a task wants to see of its validation split; it decides nothing."""
+        look = getattr(self.net_of, "watch", lambda *_: {})
+        raws = self.read(self.rows["val"], self.run.batch_size)
+        batches = (make_ready(to_device(self.fabric, raw), self.normalisation) for raw in raws)
         with self.fabric.autocast():
-            return getattr(self.net_of, "watch", lambda *_: {})(self.average.net, self.unseen())
+            return look(self.average.net, batches)
 
     def stalled(self) -> bool:
         """Say whether the validation loss has not fallen for ``patience`` epochs."""
@@ -301,14 +341,6 @@ class Loop:
         self.best_epoch, self.best_loss = state["best_epoch"], state["best_loss"]
 
 
-def of_member(settings: TaskOptions, member: int) -> TaskOptions:
-    """Return the options of one network of an ensemble: the first has the options' own seed."""
-    if not member:
-        return settings
-    seed = mix_seed(settings.train.seed, member) % 2**31
-    return settings.model_copy(update={"train": settings.train.model_copy(update={"seed": seed})})
-
-
 def choose_rows(
     task: str, store: Store, settings: TaskOptions
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
@@ -340,22 +372,6 @@ def choose_rows(
     return rows, targets
 
 
-def mix_seed(*numbers: int) -> int:
-    """Return a seed that differs wherever one of the numbers does."""
-    return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0] >> 1)
-
-
-def brief(facts: dict) -> str:
-    """Return names and values in one line."""
-    values = {k: v["value"] if isinstance(v, dict) else v for k, v in facts.items()}
-    return ", ".join(f"{name} {v:.4g}" for name, v in values.items() if v is not None)
-
-
-def number(value: float | None) -> float | None:
-    """Return a float that JSON can hold: what could not be measured is null."""
-    return float(value) if value is not None and math.isfinite(value) else None
-
-
 def find_lr(
     task: str,
     settings: TaskOptions,
@@ -380,21 +396,6 @@ def find_lr(
     fresh = Fresh(task, run, store, sky, survey) if run.fresh else None
     loop = Loop(task, settings, store, rows, targets, device, fresh)
     rates = np.geomspace(*SWEEP)
-    losses: list[float] = []
-    with Progress("find-lr", len(rates)) as progress:
-        batches = itertools.chain.from_iterable(map(loop.views, itertools.count()))
-        for rate, batch in zip(rates, batches):
-            with torch.no_grad(), loop.fabric.autocast():
-                # The averaged network is never updated here: it stays the untrained one.
-                untrained = loop.net_of.objectives(loop.average.net, batch)
-                before = sum(loss.item() for _, loss in untrained)
-            total = 0.0
-            for part, loss in loop.net_of.objectives(loop.net, batch):
-                loop.descend(part, loss, rate)
-                total += loss.item()
-            progress.advance()
-            if not math.isfinite(total) or total > before + 3 * abs(before):
-                break
-            losses.append(total - before)
-    rate = sweep.draw(rates[: len(losses)], np.array(losses), Path(out))
+    losses = sweep.losses_of(loop, rates)
+    rate = sweep.draw(rates[: len(losses)], losses, Path(out))
     print(f"suggested learning rate: {rate:.1e}; wrote {out}")

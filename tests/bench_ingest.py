@@ -1,89 +1,123 @@
-"""Speed and memory of ingest, beside bare fitsio on the same files: part of ``make bench``.
+"""Ingest beside bare fitsio on the same files, and what grows with the whole manifest.
 
-Every number is from a fresh process, on files that are in the disk's cache; start-up is left out of
-the rates and is part of the memory. The 20,000 cubes are names of 1,000 files, each read anew.
-Seconds of the processor are those of all threads of the process.
+The cubes are names of 1,000 files, each read anew. From large images: ``python bench_ingest.py``.
 """
 
-import json
+from __future__ import annotations
+
+import contextlib
+import io
 import os
-import subprocess
-import sys
 from pathlib import Path
 
+import fitsio
 import numpy as np
-import yaml
 from astropy.io import fits
+from bench import Case
+from bench_store import make_store
 from ingest_fits import SCALE, sky, survey, tan_header, write_manifest
+from pyarrow import csv
+
+from astroml.config import Ingest, Splits
+from astroml.ingest.jobs import make_jobs, rows_in_order
+from astroml.ingest.manifest import read_manifest
+from astroml.ingest.reject import write_rejects
+from astroml.ingest.run import ingest, tally
+from astroml.store import open_store
 
 FILES = 1000
-MANY = 20_000
 SIDE = 4096
 """px, of a mosaic."""
+
 CUTOUTS = 4000
-PROCESSES = 1
-
-INGEST = """
-import json, sys, time
-from astroml.config import Ingest
-from astroml.ingest.run import ingest
-from astroml.survey import load_survey
-manifest, survey, out, workers, chunk = json.loads(sys.argv[1])
-begun, spent = time.perf_counter(), time.process_time()
-ingest(manifest, load_survey(survey), out, out + ".rejects", Ingest(), workers=workers, chunk=chunk)
-print("seconds", time.perf_counter() - begun, time.process_time() - spent)
-"""
-
-BARE = """
-import json, sys, time
-from concurrent.futures import ProcessPoolExecutor
-import fitsio
-paths, processes = json.load(sys.stdin)
-def read(some):
-    return sum(fitsio.read(path).nbytes for path in some)
-for again in range(2):
-    begun, spent = time.perf_counter(), time.process_time()
-    if processes == 1:
-        read(paths)
-    else:
-        with ProcessPoolExecutor(processes) as pool:
-            list(pool.map(read, [paths[n::processes] for n in range(processes)]))
-print("seconds", time.perf_counter() - begun, time.process_time() - spent)
-"""
+CHUNKS = 1000
+"""Parts of the manifest of which one is begun."""
 
 
-def child(code: str, *words: str, told: str = "") -> tuple[float, float, float]:
-    """Run Python code; return the seconds that it prints, of the clock and of the processor, and
-    its peak memory in MB."""
-    process = subprocess.Popen(
-        [sys.executable, "-c", code, *words],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    process.stdin.write(told)
-    process.stdin.close()
-    said = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        sys.exit(f"the benchmark of ingest failed: {said}")
-    seconds, spent = map(float, said.split()[-2:])
-    return seconds, spent, usage.ru_maxrss / 1024
-
-
-def ready_made(folder: Path) -> tuple[Path, Path, list[str]]:
-    """Write cubes of three bands; return manifests of 1,000 and 20,000 rows, and all files."""
-    names, rows = [f"{n}.fits" for n in range(MANY)], []
-    for n, name in enumerate(names):
-        ra, dec = 100 + 0.01 * (n % FILES), 2 + 0.003 * (n % FILES)
-        rows.append({"object_id": n, "ra": ra, "dec": dec, "file": name})
+def prepare_ingest(folder: Path, objects: int) -> None:
+    """Write cubes of three bands, 64 px wide, and their manifest."""
+    place, rows = folder / "cubes", []
+    place.mkdir(exist_ok=True)
+    for n in range(objects):
+        ra, dec, path = 100 + 0.01 * (n % FILES), 2 + 0.003 * (n % FILES), place / f"{n}.fits"
+        rows.append({"object_id": n, "ra": ra, "dec": dec, "file": path.name})
+        if path.exists():
+            continue
         if n < FILES:
             header = tan_header(ra=ra, dec=dec, BANDS="grz", OBJECT=f"object {n}")
-            fits.PrimaryHDU(sky(n), header).writeto(folder / name)
+            fits.PrimaryHDU(sky(n), header).writeto(path)
         else:
-            (folder / name).hardlink_to(folder / names[n % FILES])
-    few = write_manifest(folder / "few.csv", rows[:FILES])
-    return few, write_manifest(folder / "many.csv", rows), [str(folder / name) for name in names]
+            path.hardlink_to(place / f"{n % FILES}.fits")
+    write_manifest(place / f"manifest_{objects}.csv", rows)
+
+
+def case_ingest(folder: Path, objects: int) -> Case:
+    """Return a manifest of ready-made cubes ingested to a shard."""
+    place, out = folder / "cubes", folder / "ingested.h5"
+    paths = [str(place / f"{n}.fits") for n in range(objects)]
+    described = survey(image={"file": "{file}", "hdu": 0, "axis": "band"})
+    facts = {"fits_bytes_per_object": os.path.getsize(paths[0])}
+
+    def subject() -> None:
+        with contextlib.redirect_stdout(io.StringIO()):
+            ingest(place / f"manifest_{objects}.csv", described, out, f"{out}.rejects", Ingest())
+
+    def bound() -> None:
+        for path in paths:
+            fitsio.read(path)
+
+    rounds = max(1, min(5, 20_000 // objects))
+    return Case(subject, objects, bound, objects, "bare fitsio", rounds, facts)
+
+
+def prepare_manifest(folder: Path, objects: int) -> None:
+    """Write a manifest of objects all over the sky."""
+    rng = np.random.default_rng(1)
+    ra, dec = rng.uniform(0, 360, objects), np.degrees(np.arcsin(rng.uniform(-1, 1, objects)))
+    rows = zip(range(objects), ra.round(6), dec.round(6))
+    lines = (f"{n},{one},{two},{n // 1000:06d}/{n}.fits" for n, one, two in rows)
+    text = "\n".join(["object_id,ra,dec,file", *lines, ""])
+    (folder / f"manifest_{objects}.csv").write_text(text)
+
+
+def case_manifest(folder: Path, objects: int) -> Case:
+    """Return what each chunk does with the whole manifest before it reads its first file."""
+    path = folder / f"manifest_{objects}.csv"
+    described = survey(image={"file": "{file}", "hdu": 0, "axis": "band"})
+
+    def subject() -> None:
+        table = read_manifest(path)
+        rows = rows_in_order(table, described, f"0/{CHUNKS}")
+        next(make_jobs(table, described, Ingest(), Splits(), folder, ["galaxy"], rows), None)
+
+    def bound() -> None:
+        csv.read_csv(path)
+
+    facts = {"bytes_per_object": path.stat().st_size / objects}
+    return Case(subject, objects, bound, objects, "bare Arrow CSV", 2, facts)
+
+
+def prepare_tally(folder: Path, objects: int) -> None:
+    """Write a store with its manifest and no rejects."""
+    ids = open_store(make_store(folder, objects)).objects["object_id"].tolist()
+    write_manifest(
+        folder / f"ids_{objects}.csv", [{"object_id": n, "ra": 1.0, "dec": 2.0} for n in ids]
+    )
+    write_rejects(folder / "none.parquet", [])
+
+
+def case_tally(folder: Path, objects: int) -> Case:
+    """Return the check that no object was lost, over all chunks at once."""
+    store, manifest = make_store(folder, objects), folder / f"ids_{objects}.csv"
+
+    def subject() -> None:
+        with contextlib.redirect_stdout(io.StringIO()):
+            tally([store], [folder / "none.parquet"], manifest, folder / "rejects.parquet")
+
+    def bound() -> None:
+        csv.read_csv(manifest)
+
+    return Case(subject, objects, bound, objects, "bare Arrow CSV", 3)
 
 
 def mosaics(folder: Path) -> Path:
@@ -100,46 +134,15 @@ def mosaics(folder: Path) -> Path:
     return write_manifest(folder / "mosaics.csv", rows)
 
 
-def describe(folder: Path, name: str, **image) -> str:
-    """Write the description of a survey."""
-    path = folder / f"{name}.yaml"
-    path.write_text(yaml.safe_dump(survey(image=image).model_dump(mode="json")))
-    return str(path)
-
-
-def main(folder: Path, table) -> None:
-    """Measure and fill the rows of a table: what, objects, s, objects/s, peak MB."""
-    few, many, files = ready_made(folder)
-    cubes = describe(folder, "cubes", file="{file}", hdu=0, axis="band")
-    places = describe(folder, "places", file="{band}.fits", hdu=0)
-
-    def measure(what, manifest, described, count, workers=1):
-        told = [str(manifest), described, str(folder / "out.h5"), workers, "0/1"]
-        found = child(INGEST, json.dumps(told))
-        add(table, f"ingest: {what}", count, *found)
-        return count / found[0]
-
-    bare = child(BARE, told=json.dumps([files, PROCESSES]))
-    add(table, "bare fitsio: the same cubes", MANY, *bare)
-    measure("cubes of 3 x 64 x 64", few, cubes, FILES)
-    rate = measure("the same, 20 times as many", many, cubes, MANY)
-    measure(f"from three images of {SIDE} x {SIDE}", mosaics(folder), places, CUTOUTS)
-    table.caption = f"ingest reads cubes at {rate * bare[0] / MANY:.2f} of bare fitsio's rate"
-
-
-def add(table, what: str, count: int, seconds: float, spent: float, memory: float) -> None:
-    """Add one row."""
-    rate = f"{count / seconds:.0f}"
-    table.add_row(what, str(count), f"{seconds:.2f}", rate, f"{memory:.0f}", f"{spent:.2f}")
+def main(folder: Path) -> None:
+    """Cut objects out of three large images, and say how fast."""
+    manifest = mosaics(folder)
+    described = survey(image={"file": "{band}.fits", "hdu": 0})
+    ingest(manifest, described, folder / "out.h5", folder / "rejects.parquet", Ingest())
 
 
 if __name__ == "__main__":
     import tempfile
 
-    from rich.console import Console
-    from rich.table import Table
-
-    found = Table("stage", "objects", "s", "objects/s", "peak MB", "CPU s")
     with tempfile.TemporaryDirectory() as place:
-        main(Path(place), found)
-    Console().print(found)
+        main(Path(place))

@@ -1,4 +1,7 @@
-"""Queries of a large catalog, each asked in a process of its own: time warm, and its memory."""
+"""Queries of a large catalog, each in a process of its own: ``python bench_query.py``.
+
+Time is that of a warm file; the memory is the process's largest.
+"""
 
 import os
 import subprocess

@@ -10,7 +10,7 @@ import pytest
 from astroml import tasks
 
 PACKAGE = Path("astroml")
-ROOMS = {"sky", "ingest", "train", "infer", "explain", "score", "catalog", "report"}
+ROOMS = {"sky", "ingest", "train", "infer", "explain", "export", "score", "catalog", "report"}
 TORCH = ("torch", "torchvision", "lightning_fabric", "caustics", "safetensors.torch")
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 

@@ -3,8 +3,10 @@
 import os
 import re
 import signal
+import sys
 import threading
 
+import numpy as np
 import pytest
 from distributed import Client, LocalCluster
 from ingest_fits import sky, survey, write_cube, write_manifest
@@ -15,6 +17,7 @@ from astroml.ingest import run as module
 from astroml.ingest import schedule
 from astroml.ingest.clock import STEPS, Clock
 from astroml.ingest.run import ingest
+from astroml.store import open_store
 
 OBJECTS = 24
 
@@ -120,3 +123,36 @@ def test_the_clock_adds_up_workers():
     assert 0.04 <= clock.seconds["read"] < 1
     assert clock.seconds["write"] == 0
     assert clock.memory["read"] == pytest.approx(other.memory["read"], rel=0.2)
+
+
+def test_workers_that_are_jobs_need_a_size():
+    pytest.importorskip("dask_jobqueue")
+    with pytest.raises(AstromlError, match="the cores and memory of a job are not given; say so"):
+        list(schedule.in_order(abs, [1], workers=2, scheduler="slurm"))
+
+
+def test_workers_that_are_jobs_need_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "dask_jobqueue", None)
+    with pytest.raises(AstromlError, match=r"pip install 'astroml-survey\[slurm\]'"):
+        list(schedule.in_order(abs, [1], workers=2, scheduler="slurm"))
+
+
+def test_jobs_go_to_the_partition_that_dask_is_told_of():
+    pytest.importorskip("dask_jobqueue")
+    size = {"cores": 1, "memory": "2GB", "queue": "short", "interface": "lo"}
+    with schedule.slurm_cluster(0, **size) as cluster:
+        script = cluster.job_script()
+    assert "#SBATCH -p short\n" in script
+    assert "--mem=2G" in script
+
+
+def test_how_the_work_is_cut_up_is_not_in_the_shard(survey_files, tmp_path):
+    manifest, *expected = survey_files
+    out, rejects = tmp_path / "0.h5", tmp_path / "0.parquet"
+    ingest(manifest, survey(), out, rejects, Ingest(block=1, chunks=9, max_rejects=0.9))
+    assert list(made(tmp_path)) == expected
+    header, image = open_store(out).header, open_store(out).read(np.arange(9), ["image"])["image"]
+    ingest(manifest, survey(), out, rejects, Ingest(block=7))
+    again = open_store(out)
+    assert again.header == header
+    assert np.array_equal(again.read(np.arange(9), ["image"])["image"], image)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -103,11 +104,10 @@ def test_nothing_is_planned_twice(finished):
             2,
             {"train", "infer", "explain", "score", "catalog", "join", "report", "all"},
         ),
-        (
-            ("infer", "batch_size"),
-            16,
-            {"infer", "explain", "score", "catalog", "join", "report", "all"},
-        ),
+        # What changes no answer changes the report alone, which shows the config.
+        (("infer", "batch_size"), 16, {"report", "all"}),
+        (("infer", "device"), "cpu", {"report", "all"}),
+        (("ingest", "block"), 16, {"report", "all"}),
         (("report", "top"), 4, {"explain", "report", "all"}),
         (
             ("ingest", "max_masked"),
@@ -115,6 +115,7 @@ def test_nothing_is_planned_twice(finished):
             {
                 "ingest",
                 "tally",
+                "settle",
                 "train",
                 "infer",
                 "explain",
@@ -160,6 +161,22 @@ def test_the_notebooks_run_on_the_run(finished, tmp_path):
         assert not re.search(r'Warning|Traceback|(src|href)="(?!data:|#)', page), path
         assert f'href="notebooks/{path.name}"' in (folder / "results/small/report.html").read_text()
     assert planned(folder, config) == set()
+
+
+@pytest.mark.slow
+def test_ten_thousand_chunks_are_planned_in_a_minute(tmp_path):
+    (tmp_path / "objects.csv").write_text("object_id,ra,dec,file\n1,150,2,1.fits\n")
+    config = SMALL | {"input": {"manifest": str(tmp_path / "objects.csv")}}
+    config |= {"ingest": SMALL["ingest"] | {"chunks": 10_000}}
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    code, text = heard(tmp_path, "--dry-run", config=config)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    assert code == 0, text[-2000:]
+    assert re.search(r"^infer +10000$", text, re.MULTILINE)
+    # Time of the processor: other work on the machine does not count.
+    assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 60
+    told = re.findall(r"^Shell command: (.*)", text, re.MULTILINE)
+    assert max(map(len, told)) < 2**17  # what a shell takes
 
 
 def kill_when(folder, sign):

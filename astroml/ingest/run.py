@@ -65,7 +65,8 @@ def ingest(
     chunk : str
         ``'I/N'``, I from 0.
     workers, scheduler : int, str
-        Processes that read, or the address of a Dask scheduler; neither changes the result.
+        Processes that read; or the address of a Dask scheduler, or ``slurm`` for workers that are
+        jobs. Neither changes the result.
 
     Returns
     -------
@@ -199,7 +200,7 @@ def _header(
     """Return what the shard's cutouts share, with what made it."""
     made = provenance.stamp(
         "ingest",
-        settings,
+        settings.model_dump(mode="json", exclude=set(settings.UNSEEN)),
         [path],
         survey=survey.name,
         survey_hash=provenance.digest(survey),

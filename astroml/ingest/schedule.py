@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
+from typing import Any
 
 from astroml.errors import AstromlError
 
@@ -13,6 +14,9 @@ AHEAD = 2
 
 PATIENCE = 60
 """Seconds to wait for the first worker."""
+
+QUEUED = 24 * 3600
+"""Seconds to wait for the first worker where a batch system starts them."""
 
 
 def in_order(
@@ -27,9 +31,13 @@ def in_order(
     jobs : iterable
         Taken from only as fast as results are used up: memory does not grow with their number.
     workers : int
-        Processes; 1 works here, without starting anything.
+        Processes; 1 works here, without starting anything. With ``slurm``, jobs.
     scheduler : str, optional
-        Address of a running Dask scheduler to use instead.
+        Address of a running Dask scheduler to use instead; ``slurm`` submits workers as jobs.
+
+    Notes
+    -----
+    A worker that dies costs the blocks it had in hand, which another one does.
     """
     if workers <= 1 and not scheduler:
         yield from map(work, jobs)
@@ -37,11 +45,11 @@ def in_order(
     with ExitStack() as stack:
         client = stack.enter_context(_client(stack, workers, scheduler))
         print(f"Dask dashboard: {client.dashboard_link}", flush=True)
-        room = AHEAD * _workers(client, scheduler)
+        _wait(client, scheduler)
         waiting: deque = deque()
         for job in jobs:
             waiting.append(client.submit(work, job, pure=False))
-            if len(waiting) >= room:
+            if len(waiting) >= AHEAD * _workers(client):
                 yield _result(waiting.popleft())
         while waiting:
             yield _result(waiting.popleft())
@@ -50,6 +58,8 @@ def in_order(
 def _client(stack: ExitStack, workers: int, scheduler: str | None):
     from distributed import Client, LocalCluster
 
+    if scheduler == "slurm":
+        return Client(stack.enter_context(slurm_cluster(workers)))
     if scheduler:
         try:
             return Client(scheduler, timeout=30)
@@ -65,15 +75,55 @@ def _client(stack: ExitStack, workers: int, scheduler: str | None):
     return Client(stack.enter_context(cluster))
 
 
-def _workers(client, scheduler: str | None) -> int:
-    """Wait for the first worker and return how many there are."""
+def slurm_cluster(jobs: int, **directives: Any):
+    """Return a Dask cluster whose workers are SLURM jobs; one that ends is replaced.
+
+    Parameters
+    ----------
+    jobs : int
+        How many.
+    **directives
+        Of ``dask_jobqueue.SLURMCluster``, in place of those in Dask's own configuration.
+
+    Raises
+    ------
+    AstromlError
+        If dask-jobqueue is not installed, or nobody says how large a job is.
+    """
+    import dask
+
     try:
-        client.wait_for_workers(1, timeout=PATIENCE)
+        from dask_jobqueue import SLURMCluster
+    except ImportError:
+        raise AstromlError(
+            "ingest: scheduler slurm needs dask-jobqueue; pip install 'astroml-survey[slurm]'"
+        ) from None
+    size = {name: dask.config.get(f"jobqueue.slurm.{name}", None) for name in ("cores", "memory")}
+    if missing := [name for name, value in (size | directives).items() if value is None]:
+        raise AstromlError(
+            f"ingest: scheduler slurm: the {' and '.join(missing)} of a job are not given; say so "
+            "under jobqueue: slurm: in ~/.config/dask/jobqueue.yaml, or in "
+            "DASK_JOBQUEUE__SLURM__CORES, __MEMORY, __QUEUE"
+        )
+    cluster = SLURMCluster(**directives)
+    cluster.adapt(minimum_jobs=jobs, maximum_jobs=jobs)
+    return cluster
+
+
+def _wait(client, scheduler: str | None) -> None:
+    """Wait for the first worker."""
+    patience = QUEUED if scheduler == "slurm" else PATIENCE
+    try:
+        client.wait_for_workers(1, timeout=patience)
     except TimeoutError:
         raise AstromlError(
-            f"the Dask scheduler at {scheduler} has no worker after {PATIENCE} s; start some"
+            f"the Dask scheduler at {scheduler} has no worker after {patience} s; start some"
         ) from None
-    return len(client.scheduler_info(n_workers=-1)["workers"])
+
+
+def _workers(client) -> int:
+    """Return how many workers there are now: on a cluster they come and go."""
+    return max(len(client.scheduler_info(n_workers=-1)["workers"]), 1)
 
 
 def _result(future):

@@ -26,7 +26,11 @@ COINS = [(bool(at & 1), bool(at & 2), bool(at & 4)) for at in range(8)]
 
 
 def random_view(
-    flux: Tensor, valid: Tensor, shift: float, draw: torch.Generator
+    flux: Tensor,
+    valid: Tensor,
+    shift: float,
+    draw: torch.Generator,
+    share: tuple[int, int] = (0, 1),
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Turn, mirror and shift each cutout at random.
 
@@ -40,6 +44,9 @@ def random_view(
         Largest shift along each axis, px.
     draw : torch.Generator
         On the CPU, so that all devices see the same views.
+    share : tuple of int
+        Which process this is, of how many: each of them draws the views of the whole batch and
+        takes its own, so that an object is seen as one process would see it.
 
     Returns
     -------
@@ -49,9 +56,10 @@ def random_view(
     move : (n, 2) tensor
         How each was shifted before, px.
     """
-    n = len(flux)
-    coin = torch.rand((n, 3), generator=draw).to(flux.device) < 0.5
-    move = ((torch.rand((n, 2), generator=draw) * 2 - 1) * shift).to(flux.device)
+    rank, world = share
+    n = len(flux) * world
+    coin = torch.rand((n, 3), generator=draw)[rank::world].to(flux.device) < 0.5
+    move = ((torch.rand((n, 2), generator=draw)[rank::world] * 2 - 1) * shift).to(flux.device)
     return *view(flux, valid, coin, move), coin, move
 
 

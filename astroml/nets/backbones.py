@@ -1,26 +1,34 @@
-"""Trunks by name: our own small network, or a residual network of torchvision's."""
+"""Trunks by name: our own small network, a residual network of torchvision's, any of timm's."""
 
 from __future__ import annotations
 
 from torch import Tensor, nn
 
 from astroml.nets.blocks import SmallResNet, group_norm, pooled
+from astroml.nets.zoo import PREFIX, Timm
 
 
-def backbone(name: str, channels: int, width: int, blocks: int) -> SmallResNet | Torchvision:
+def backbone(
+    name: str, channels: int, width: int, blocks: int, size: int = 64
+) -> SmallResNet | Torchvision | Timm:
     """Build a trunk.
 
     Parameters
     ----------
     name : str
-        ``small``, or a residual network of torchvision such as ``resnet18``.
+        ``small``, a residual network of torchvision such as ``resnet18``, or a model of timm such
+        as ``timm/convnext_nano``.
     channels : int
         Channels of the input.
     width, blocks : int
         Of the small network, see ``SmallResNet``; the others have their own.
+    size : int
+        Side of the input, px; read by models of timm that are made for one size.
     """
     if name == "small":
         return SmallResNet(channels, width, blocks)
+    if name.startswith(PREFIX):
+        return Timm(name.removeprefix(PREFIX), channels, size)
     return Torchvision(name, channels)
 
 

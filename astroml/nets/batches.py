@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 import torch
@@ -18,6 +19,9 @@ from astroml.store.layout import PHOTOMETRY, PHOTOMETRY_PER_BAND, PLANES
 
 AHEAD = 3
 """Batches being read while the network works."""
+
+NUMBERS = "fiub"
+"""Kinds of arrays that can be sent to a device."""
 
 
 def read_batches(
@@ -105,6 +109,20 @@ def ahead(batches: Iterator, start: Callable[[], None] | None = None) -> Iterato
             yield batch
 
 
+def pinned(fabric: Fabric, batches: Iterator[dict]) -> Iterator[dict]:
+    """Pass batches on, for a GPU from memory that it copies by itself, the next one meanwhile."""
+    if fabric.device.type != "cuda":
+        return batches
+    return ahead(map(_pin, batches), partial(torch.cuda.set_device, fabric.device))
+
+
+def _pin(batch: dict) -> dict:
+    return {
+        name: torch.from_numpy(values).pin_memory() if values.dtype.kind in NUMBERS else values
+        for name, values in batch.items()
+    }
+
+
 def woven(one: Iterator, of_one: int, two: Iterator, of_two: int) -> Iterator:
     """Yield so many of one and of the other, evenly mixed, in a fixed order."""
     total = of_one + of_two
@@ -120,7 +138,7 @@ def to_device(fabric: Fabric, batch: dict) -> dict[str, Tensor]:
     tensors = {
         name: values if isinstance(values, Tensor) else torch.from_numpy(values)
         for name, values in batch.items()
-        if isinstance(values, Tensor) or values.dtype.kind in "fiub"
+        if isinstance(values, Tensor) or values.dtype.kind in NUMBERS
     }
     if fabric.device.type == "cpu":
         return tensors
@@ -130,7 +148,7 @@ def to_device(fabric: Fabric, batch: dict) -> dict[str, Tensor]:
 def _sent(values: Tensor, device: torch.device) -> Tensor:
     if values.device.type == device.type:
         return values
-    return values.pin_memory().to(device, non_blocking=True)
+    return values.to(device, non_blocking=values.is_pinned())
 
 
 def make_ready(
@@ -166,4 +184,4 @@ def make_ready(
     image = image.contiguous(memory_format=torch.channels_last)
     rest = {name: values for name, values in batch.items() if name not in ("image", "mask")}
     scale = torch.tensor(normalisation.scale, dtype=image.dtype, device=image.device)
-    return rest | {"image": image, "valid": valid, "scale": scale.expand(len(image), -1)}
+    return rest | {"image": image, "valid": valid, "scale": scale.expand(image.shape[0], -1)}

@@ -16,7 +16,10 @@ from astroml.store import Store
 
 def resume_key(task: str, settings: TaskOptions, store: Store, **facts) -> str:
     """Hash what changes the answer and nothing else: neither the device nor file names do."""
-    options = settings.model_dump(mode="json", exclude=set(settings.AFTERWARDS))
+    left = dict.fromkeys(settings.AFTERWARDS, True) | {"train": {"encoder"}}
+    options = settings.model_dump(mode="json", exclude=left)
+    if settings.train.encoder:
+        facts = facts | {"encoder": digest(Path(settings.train.encoder))}
     shards = [digest(shard) for shard in store.shards]
     version = [__version__, VERSIONS["train"]]
     told = {"task": task, "options": options, "shards": shards, "version": version}

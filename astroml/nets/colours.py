@@ -97,9 +97,9 @@ class ColourBins(nn.Module):
             light = conv2d(light, self.weight, stride=2, padding=1, groups=self.bands)
             share = avg_pool2d(weight, 2)
             zero = torch.log10(scale) + 0.4 * self.dimming(ebv)  # (n, band)
-            mag = -2.5 * (torch.log10(light.clamp(1, ROBUST)) + zero[..., None, None])
+            mag = -2.5 * (torch.log10(light.clamp(1.0, ROBUST)) + zero[..., None, None])
             colour = mag[:, :-1] - mag[:, 1:]  # (n, pair, y, x)
-            square = light.clamp(0, ROBUST).square()
+            square = light.clamp(0.0, ROBUST).square()
             good = share > 0.5
             seen = square / (square + SEEN**2) * good
             trust = seen[:, 1:] * good[:, :-1]

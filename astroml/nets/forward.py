@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from astroml.errors import AstromlError
 from astroml.nets.augment import COINS, turn, turn_image, undo
-from astroml.nets.batches import make_ready, measured, read_batches, to_device
+from astroml.nets.batches import make_ready, measured, pinned, read_batches, to_device
 from astroml.nets.normalise import Normalisation
 from astroml.store import Store
 
@@ -62,7 +62,7 @@ class Forward:
         """
         if not len(rows):
             yield self.of(_nothing(store))
-        for batch in read_batches(store, rows, self.read_size):
+        for batch in pinned(self.fabric, read_batches(store, rows, self.read_size)):
             yield self.of(batch)
 
     def of(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -75,9 +75,10 @@ class Forward:
                     raise AstromlError(
                         "GPU memory does not hold one cutout; use a smaller network or --device cpu"
                     ) from None
-                self.step //= 2
-                torch.cuda.empty_cache()
-                print(f"out of GPU memory: going on with {self.step} cutouts per pass")
+            # Not in the clause above: there the fault still holds what filled the memory.
+            torch.cuda.empty_cache()
+            self.step //= 2
+            print(f"out of GPU memory: going on with {self.step} cutouts per pass")
 
     @torch.no_grad()
     def _in_steps(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -87,14 +88,15 @@ class Forward:
 
     def _one_step(self, batch: dict[str, np.ndarray], begin: int) -> dict[str, np.ndarray]:
         end = begin + self.step
-        part = {name: _fill(values[begin:end], self.step) for name, values in batch.items()}
-        ready = make_ready(to_device(self.fabric, part), self.normalisation)
-        output = self._mean_of_views(ready)
+        part = to_device(self.fabric, {name: values[begin:end] for name, values in batch.items()})
+        part = {name: _fill(values, self.step) for name, values in part.items()}
+        ready = make_ready(part, self.normalisation)
+        output = self.mean_of_views(ready)
         output = {name: _to_numpy(values) for name, values in output.items()}
         empty = ~ready["valid"].flatten(1).any(1)
         return output | {"no_data": empty.cpu().numpy()}
 
-    def _mean_of_views(self, ready: dict[str, Tensor]) -> dict[str, Tensor]:
+    def mean_of_views(self, ready: dict[str, Tensor]) -> dict[str, Tensor]:
         """Return the network's output, the mean over the views."""
         totals: dict[str, Tensor] = {}
         for coin in self.coins:
@@ -135,12 +137,12 @@ def _nothing(store: Store) -> dict[str, np.ndarray]:
     } | measured(store, np.zeros(0, int))
 
 
-def _fill(values: np.ndarray, rows: int) -> np.ndarray:
+def _fill(values: Tensor, rows: int) -> Tensor:
     """Append zeros up to a number of rows."""
     missing = rows - len(values)
     if not missing:
         return values
-    return np.concatenate([values, np.zeros((missing, *values.shape[1:]), values.dtype)])
+    return torch.cat([values, values.new_zeros((missing, *values.shape[1:]))])
 
 
 def _to_numpy(values: Tensor) -> np.ndarray:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import torch
+from lightning_fabric import Fabric
 
 from astroml import tasks
 from astroml.config import Strict, TrainOptions
@@ -60,32 +62,37 @@ class Fresh:
         self._running: Iterator | None = None
         self._next = -1
 
-    def over(self, epoch: int, device: str) -> Iterator[dict]:
-        """Yield the batches of an epoch, as ``read_batches`` does, with labels."""
+    def over(self, epoch: int, fabric: Fabric) -> Iterator[dict]:
+        """Yield the batches of an epoch, as ``read_batches`` does, with labels.
+
+        Of several processes each draws as much of a batch as is its own.
+        """
         begin = epoch * self.batches
         if self._running is None or self._next != begin:
-            self._running = ahead(self._drawn(begin, device), self._share(device))
+            self._running = ahead(self._drawn(begin, fabric), self._share(fabric.device))
             self._next = begin
         for _ in range(self.batches):
             self._next += 1
             yield next(self._running)
 
-    def _drawn(self, begin: int, device: str) -> Iterator[dict]:
+    def _drawn(self, begin: int, fabric: Fabric) -> Iterator[dict]:
+        rank, world = fabric.global_rank, fabric.world_size
+        size, seed = -(-self.run.batch_size // world), self.run.seed
         for number in itertools.count(begin):
+            which = number * world + rank
             batch = self.module.fresh(
-                self.sky, self.survey, self.size, self.run.batch_size, self.run.seed, number, device
+                self.sky, self.survey, self.size, size, seed, which, str(fabric.device)
             )
             yield self.targets(batch)[0] | batch
 
-    def _share(self, device: str):
-        """Give the thread that draws as many threads of a CPU as the network has.
+    def _share(self, device: torch.device) -> Callable[[], None]:
+        """Give the thread that draws the network's GPU, or as many threads of a CPU as it has.
 
-        Each rests while it waits for the other; halves would leave a core idle.
+        On a CPU each rests while it waits for the other; halves would leave a core idle.
         """
-        if device != "cpu":
-            return None
-        threads = torch.get_num_threads()
-        return lambda: torch.set_num_threads(threads)
+        if device.type == "cuda":
+            return partial(torch.cuda.set_device, device)
+        return partial(torch.set_num_threads, torch.get_num_threads())
 
     def close(self) -> None:
         """Stop drawing."""

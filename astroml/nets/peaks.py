@@ -130,8 +130,11 @@ def find_peaks(logit: Tensor, number: int, reach: int = 2) -> Peaks:
     if short > 0:
         flat = torch.nn.functional.pad(flat, (0, short), value=NOWHERE)
     # Stable, so that of equal ones the first comes first on all devices.
-    values, cell = torch.sort(flat, dim=1, descending=True, stable=True)
-    values, cell = values[:, :number], cell[:, :number]
+    if torch.compiler.is_exporting():  # ONNX has no stable sort
+        values, cell = torch.topk(flat, number, dim=1)
+    else:
+        values, cell = torch.sort(flat, dim=1, descending=True, stable=True)
+        values, cell = values[:, :number], cell[:, :number]
     return Peaks(values, torch.where(values > NOWHERE, cell, 0))
 
 

@@ -2,15 +2,46 @@
 
 from __future__ import annotations
 
+import itertools
+import math
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from astroml.errors import AstromlError
+from astroml.progress import Progress
 from astroml.provenance import replacing
 
 FEWEST = 10
 """Steps below which a sweep says nothing."""
+
+
+def losses_of(loop, rates: np.ndarray) -> np.ndarray:
+    """Take a step at each rate; return the losses (n,) above the untrained network's.
+
+    They end where the loss does: beyond the last rate it is not finite, or far above.
+
+    Parameters
+    ----------
+    loop : Loop
+        Of a training run that has not begun.
+    rates : (k,) array
+        Learning rates, rising.
+    """
+    losses: list[float] = []
+    with Progress("find-lr", len(rates)) as progress:
+        batches = itertools.chain.from_iterable(map(loop.views, itertools.count()))
+        for rate, batch in zip(rates, batches):
+            with torch.no_grad():
+                # The averaged network is never updated here: it stays the untrained one.
+                before = loop.total_loss([batch]) / len(batch["image"])
+            total = sum(loss.item() for _, loss in loop.learn(batch, rate))
+            progress.advance()
+            if not math.isfinite(total) or total > before + 3 * abs(before):
+                break
+            losses.append(total - before)
+    return np.array(losses)
 
 
 def suggest(rates: np.ndarray, losses: np.ndarray) -> tuple[float, np.ndarray]:

@@ -6,6 +6,7 @@ The card, a JSON text, lies in the file's metadata and, for people, beside it as
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict
 from pathlib import Path
 
@@ -122,3 +123,8 @@ def rebuild(state: dict[str, Tensor], card: dict) -> tuple[nn.Module, Normalisat
 def normalisation_facts(normalisation: Normalisation) -> dict:
     """Return the normalisation as the card keeps it."""
     return {"stretch": "asinh(flux / scale)", **asdict(normalisation)}
+
+
+def number(value: float | None) -> float | None:
+    """Return a float that JSON can hold: what could not be measured is null."""
+    return float(value) if value is not None and math.isfinite(value) else None

@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 
 from astroml.errors import AstromlError
+from astroml.store.direct import Shards
 from astroml.store.layout import FORMAT, Header
 
 
@@ -53,12 +54,13 @@ def _read_header(path: Path) -> Header:
 class Store:
     """Cutouts and object columns of several shards, in order.
 
-    Handles do not cross processes or forks: only paths are kept, and files are opened per call.
+    Handles do not cross processes: paths are kept, and files are opened when they are read.
     """
 
     def __init__(self, shards: list[Path], header: Header):
         self.shards = shards
         self.header = header
+        self._direct = Shards()
 
     @cached_property
     def objects(self) -> dict[str, np.ndarray]:
@@ -102,8 +104,8 @@ class Store:
         Parameters
         ----------
         rows : (k,) array of int
-            Any order; runs of neighbours are read at once, the others singly, never by fancy
-            index, which is fifty times slower on chunked data.
+            Any order. Cutouts are read as bytes of the file, see ``direct``; what cannot be is read
+            run by run, never by fancy index, which is fifty times slower on chunked data.
         names : tuple of str
             Datasets to read.
 
@@ -113,26 +115,36 @@ class Store:
             name -> (k, ...) array.
         """
         rows = np.asarray(rows, dtype=int)
-        parts: dict[str, np.ndarray] = {}
+        if not len(rows):
+            return self._read_shard(0, rows, names)
         shard_of = np.searchsorted(self.starts, rows, side="right") - 1
-        for shard in np.unique(shard_of) if len(rows) else [0]:
+        if (shard_of == shard_of[0]).all():
+            return self._read_shard(shard_of[0], rows - self.starts[shard_of[0]], names)
+        parts: dict[str, np.ndarray] = {}
+        for shard in np.unique(shard_of):
             inside = np.flatnonzero(shard_of == shard)
-            with h5py.File(self.shards[shard]) as data:
-                for name in names:
-                    source = data[name]
-                    if name not in parts:
-                        parts[name] = np.empty((len(rows), *source.shape[1:]), source.dtype)
-                    _read_runs(source, rows[inside] - self.starts[shard], parts[name], inside)
+            found = self._read_shard(shard, rows[inside] - self.starts[shard], names)
+            for name, values in found.items():
+                if name not in parts:
+                    parts[name] = np.empty((len(rows), *values.shape[1:]), values.dtype)
+                parts[name][inside] = values
         return parts
 
+    def _read_shard(self, shard: int, rows: np.ndarray, names) -> dict[str, np.ndarray]:
+        found = self._direct.read(self.shards[shard], names, rows)
+        if rest := [name for name in names if name not in found]:
+            with h5py.File(self.shards[shard]) as data:
+                found |= {name: _read_runs(data[name], rows) for name in rest}
+        return {name: found[name] for name in names}
 
-def _read_runs(source: h5py.Dataset, rows: np.ndarray, out: np.ndarray, places: np.ndarray) -> None:
-    if not len(rows):
-        return
-    breaks = np.flatnonzero((np.diff(rows) != 1) | (np.diff(places) != 1)) + 1
-    for begin, end in zip([0, *breaks], [*breaks, len(rows)]):
-        first, place = rows[begin], places[begin]
-        out[place : place + end - begin] = source[first : first + end - begin]
+
+def _read_runs(source: h5py.Dataset, rows: np.ndarray) -> np.ndarray:
+    out = np.empty((len(rows), *source.shape[1:]), source.dtype)
+    breaks = np.flatnonzero(np.diff(rows) != 1) + 1
+    for begin, end in zip([0, *breaks], [*breaks, len(rows)]) if len(rows) else ():
+        first = rows[begin]
+        out[begin:end] = source[first : first + end - begin]
+    return out
 
 
 def _read_columns(path: Path) -> dict[str, np.ndarray]:

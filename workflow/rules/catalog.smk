@@ -17,7 +17,7 @@ rule catalog:
     conda:
         "../envs/astroml.yaml"
     params:
-        rows=lambda wildcards, input: flags("rows", input.rows),
+        rows=lambda wildcards, input: parts("rows", input.rows),
         outs=lambda wildcards, output: flags("out", output),
         version=VERSIONS["catalog"],
     message:
@@ -90,7 +90,7 @@ rule masks:
     conda:
         "../envs/astroml.yaml"
     params:
-        rows=lambda wildcards, input: flags("rows", input.rows),
+        rows=lambda wildcards, input: parts("rows", input.rows),
         version=VERSIONS["catalog"],
     message:
         "Gathering the maps of the {wildcards.task} catalog"

@@ -2,11 +2,13 @@
 # The whole config is checked here, before any job starts.
 
 import os
+from functools import cache
 from shlex import quote
 
 from astroml.config import as_json, chosen_tasks, load, split_options
 from astroml.errors import AstromlError
 from astroml.ingest.manifest import fill_in
+from astroml.parts import numbered
 from astroml.provenance import VERSIONS
 from astroml.survey import survey_file
 from astroml.tasks import load as load_task
@@ -48,6 +50,8 @@ wildcard_constraints:
     chunk=r"\d+",
 
 
+# Asked for by every job of a chunk, of which there may be tens of thousands.
+@cache
 def options(*place):
     """One slice of the config as JSON: a rule reruns when its own slice changes, and only then.
 
@@ -60,6 +64,14 @@ def options(*place):
     return as_json(part)
 
 
+@cache
+def ingest_options():
+    """The slice that cutouts depend on; a param reruns, what a rule has as resource does not."""
+    part = CONFIG.ingest
+    return as_json(part, set(type(part).model_fields) - set(part.UNSEEN))
+
+
+@cache
 def task_options(task, late):
     """The slice of a task's options that training reads, or the one that comes after it.
 
@@ -78,6 +90,11 @@ def flag(name, value):
 def flags(name, values):
     """An option that is given once for each value."""
     return " ".join(flag(name, value) for value in values)
+
+
+def parts(name, files):
+    """An option that is given once for each file, numbered files in one word."""
+    return flags(name, numbered(files))
 
 
 def bands():
@@ -110,6 +127,7 @@ def root():
     return None if CONFIG.input.root is None else fill_in(CONFIG.input.root)
 
 
+@cache
 def set_of(task):
     return load_task(task).SET
 
@@ -129,9 +147,23 @@ def skies(cutouts):
     )
 
 
-def settled(cutouts):
-    """The table that says that nothing was lost: whoever reads the store waits for it."""
+def rejects_of(cutouts):
+    """The table that says that nothing was lost."""
     return f"{RESULTS}/store/{cutouts}/rejects.parquet"
+
+
+def settled(cutouts):
+    """What is there when nothing was lost: whoever reads the store waits for it.
+
+    It stands between the table, which needs all chunks, and the chunks' jobs, which need the table:
+    Snakemake looks through a job's inputs once for each job that waits for it.
+    """
+    return f"{RESULTS}/store/{cutouts}/settled"
+
+
+def complete(store, cutouts):
+    """What a job waits for that reads a whole store."""
+    return settled(cutouts) if store == "store" else shards(store, cutouts)
 
 
 def shards(store, cutouts):

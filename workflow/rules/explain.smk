@@ -6,7 +6,7 @@
 rule explain:
     input:
         rows=lambda wildcards: rows_of(wildcards.task, "store"),
-        store=lambda wildcards: shards("store", set_of(wildcards.task)),
+        store=lambda wildcards: complete("store", set_of(wildcards.task)),
         weights=lambda wildcards: weights_of(wildcards.task),
     output:
         maps=f"{RESULTS}/explain/{{task}}.h5",
@@ -19,12 +19,12 @@ rule explain:
     threads: 2
     resources:
         gpu=1,
+        device=CONFIG.infer.device,
     params:
-        rows=lambda wildcards, input: flags("rows", input.rows),
-        store=lambda wildcards, input: flags("store", input.store),
+        rows=lambda wildcards, input: parts("rows", input.rows),
+        store=lambda wildcards: parts("store", shards("store", set_of(wildcards.task))),
         weights=lambda wildcards, input: flags("weights", input.weights),
         top=CONFIG.report.top,
-        device=CONFIG.infer.device,
         version=VERSIONS["explain"],
     message:
         "Mapping the evidence of the best {wildcards.task} candidates"
@@ -35,6 +35,6 @@ rule explain:
         " {params.store}"
         " {params.weights}"
         " --top {params.top}"
-        " --device {params.device}"
+        " --device {resources.device}"
         " --out {output.maps:q}"
         " 2>&1 | tee {log:q}"

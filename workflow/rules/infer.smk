@@ -1,6 +1,7 @@
 # REQUIRED INPUTS: a shard and the task's weights, of each member of an ensemble
 # OUTPUTS:         rows/<task>/<store>/<chunk>.parquet, and .maps.h5 of tasks that draw maps
 # COMMANDS:        astroml infer
+# Device and batch size change no row: they are resources, no params, so that nothing reruns.
 
 
 rule infer:
@@ -23,11 +24,11 @@ rule infer:
     threads: 8
     resources:
         gpu=1,
+        device=CONFIG.infer.device,
+        batch_size=CONFIG.infer.batch_size,
     params:
         weights=lambda wildcards, input: flags("weights", input.weights),
-        options=lambda wildcards: options("infer"),
         late=lambda wildcards: flag("late", task_options(wildcards.task, late=True)),
-        device=CONFIG.infer.device,
         version=VERSIONS["infer"],
     message:
         "Scoring part {wildcards.chunk} of the {wildcards.store} with the {wildcards.task} network"
@@ -36,9 +37,9 @@ rule infer:
         " --task {wildcards.task}"
         " --store {input.store:q}"
         " {params.weights}"
-        " --options {params.options:q}"
+        " --options '{{batch_size: {resources.batch_size}}}'"
         " {params.late}"
-        " --device {params.device}"
+        " --device {resources.device}"
         " --out {output.rows:q}"
         " 2>&1 | tee {log:q}"
 

@@ -1,5 +1,5 @@
 # REQUIRED INPUTS: the manifest, the survey's description, and the files that the manifest names
-# OUTPUTS:         store/<set>/<chunk>.h5, store/<set>/rejects.parquet
+# OUTPUTS:         store/<set>/<chunk>.h5, store/<set>/rejects.parquet, store/<set>/settled
 # COMMANDS:        astroml ingest, astroml tally
 
 
@@ -17,6 +17,8 @@ rule ingest:
     conda:
         "../envs/astroml.yaml"
     threads: 1
+    resources:
+        block=CONFIG.ingest.block,
     params:
         sets=lambda wildcards: flags("set", sets_in(wildcards)),
         store=lambda wildcards, output: flags("out", output.store),
@@ -24,7 +26,7 @@ rule ingest:
         chunk=lambda wildcards: f"{wildcards.chunk}/{len(CHUNKS)}",
         root=lambda wildcards: flag("root", root()),
         splits=lambda wildcards: options("splits"),
-        options=lambda wildcards: options("ingest"),
+        options=lambda wildcards: ingest_options(),
         version=VERSIONS["ingest"],
     message:
         "Ingesting part {wildcards.chunk} of the manifest"
@@ -37,6 +39,7 @@ rule ingest:
         " --chunk {params.chunk}"
         " --splits {params.splits:q}"
         " --options {params.options:q}"
+        " --block {resources.block}"
         " --workers {threads}"
         " {params.rejects}"
         " {params.store}"
@@ -59,8 +62,8 @@ rule tally:
     conda:
         "../envs/astroml.yaml"
     params:
-        store=lambda wildcards, input: flags("store", input.store),
-        rejects=lambda wildcards, input: flags("rejects", input.rejects),
+        store=lambda wildcards, input: parts("store", input.store),
+        rejects=lambda wildcards, input: parts("rejects", input.rejects),
         max_rejects=CONFIG.ingest.max_rejects,
         version=VERSIONS["ingest"],
     message:
@@ -73,3 +76,13 @@ rule tally:
         " --max-rejects {params.max_rejects}"
         " --out {output.rejects:q}"
         " 2>&1 | tee {log:q}"
+
+
+rule settle:
+    input:
+        rejects=lambda wildcards: rejects_of(wildcards.set),
+    output:
+        touch(settled("{set}")),
+    localrule: True
+    message:
+        "Every {wildcards.set} object was stored or rejected"

@@ -5,8 +5,7 @@
 
 rule inject:
     input:
-        store=lambda wildcards: shards("store", wildcards.set),
-        settled=lambda wildcards: settled(wildcards.set),
+        store=lambda wildcards: complete("store", wildcards.set),
         survey=SURVEY,
     output:
         store=f"{RESULTS}/injected/{{set}}/0.h5",
@@ -20,7 +19,7 @@ rule inject:
     resources:
         gpu=1,
     params:
-        store=lambda wildcards, input: flags("store", input.store),
+        store=lambda wildcards: parts("store", shards("store", wildcards.set)),
         options=lambda wildcards: options("inject"),
         sky=lambda wildcards: options("simulate", CONFIG.inject.task),
         version=VERSIONS["inject"],

@@ -8,7 +8,7 @@ rule report:
     input:
         catalogs=expand(f"{CATALOGS}/{{task}}.parquet", task=TASKS),
         metrics=metrics_files(),
-        rejects=[settled(cutouts) for cutouts in SETS],
+        rejects=[rejects_of(cutouts) for cutouts in SETS],
         injected=injected_rows(),
         selection=selection_files(),
         explained=explained_files(),

@@ -7,7 +7,7 @@ rule score:
     input:
         rows=lambda wildcards: rows_of(wildcards.task, LABELLED),
         maps=lambda wildcards: maps_of(wildcards.task, LABELLED),
-        store=lambda wildcards: shards(LABELLED, set_of(wildcards.task)),
+        store=lambda wildcards: complete(LABELLED, set_of(wildcards.task)),
     output:
         metrics=f"{RESULTS}/metrics/{{task}}.json",
     log:
@@ -17,8 +17,8 @@ rule score:
     conda:
         "../envs/astroml.yaml"
     params:
-        rows=lambda wildcards, input: flags("rows", input.rows),
-        store=lambda wildcards, input: flags("store", input.store),
+        rows=lambda wildcards, input: parts("rows", input.rows),
+        store=lambda wildcards: parts("store", shards(LABELLED, set_of(wildcards.task))),
         bootstrap=CONFIG.report.bootstrap,
         version=VERSIONS["score"],
     message:

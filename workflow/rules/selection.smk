@@ -21,7 +21,7 @@ rule selection:
     conda:
         "../envs/astroml.yaml"
     params:
-        rows=lambda wildcards, input: flags("rows", input.rows),
+        rows=lambda wildcards, input: parts("rows", input.rows),
         store=lambda wildcards, input: flags("store", input.store),
         version=VERSIONS["selection"],
     message:

@@ -6,10 +6,7 @@
 
 rule train:
     input:
-        store=lambda wildcards: shards(LABELLED, set_of(wildcards.task)),
-        settled=lambda wildcards: (
-            settled(set_of(wildcards.task)) if LABELLED == "store" else []
-        ),
+        store=lambda wildcards: complete(LABELLED, set_of(wildcards.task)),
         survey=lambda wildcards: SURVEY if fresh(wildcards.task) else [],
     output:
         weights=f"{RESULTS}/weights/{{task}}{{member}}.safetensors",
@@ -23,9 +20,10 @@ rule train:
     threads: 8
     resources:
         gpu=1,
-        mem="8GB",
+        device=CONFIG.infer.device,
+        track=CONFIG.track,
     params:
-        store=lambda wildcards, input: flags("store", input.store),
+        store=lambda wildcards: parts("store", shards(LABELLED, set_of(wildcards.task))),
         options=lambda wildcards: task_options(wildcards.task, late=False),
         fresh=lambda wildcards: (
             f"{flag('survey', SURVEY)} {flag('sky', options('simulate', wildcards.task))}"
@@ -33,7 +31,6 @@ rule train:
             else ""
         ),
         member=lambda wildcards: wildcards.member.lstrip(".") or 0,
-        device=CONFIG.infer.device,
         work=f"{RESULTS}/train/{{task}}{{member}}",
         version=VERSIONS["train"],
     message:
@@ -45,8 +42,9 @@ rule train:
         " --options {params.options:q}"
         " {params.fresh}"
         " --member {params.member}"
-        " --device {params.device}"
+        " --device {resources.device}"
         " --work {params.work:q}"
+        " --track {resources.track}"
         " --out {output.weights:q}"
         " 2>&1 | tee {log:q}"
 

@@ -8,7 +8,7 @@ import numpy as np
 from pydantic import Field
 
 from astroml.calibration import probability
-from astroml.config import Strict, TaskOptions, TrainOptions
+from astroml.config import BACKBONES, Backbone, Strict, TaskOptions, TrainOptions
 from astroml.errors import AstromlError
 from astroml.store.layout import FLAGS
 from astroml.tasks import labelled
@@ -71,11 +71,7 @@ class Options(TaskOptions):
 
     AFTERWARDS: ClassVar[tuple[str, ...]] = ("weights", "members", "prevalence")
 
-    backbone: Literal["small", "resnet18", "resnet34", "resnet50"] = Field(
-        "small",
-        description="The trunk: small, right for CPUs, or a residual network of torchvision with a "
-        "stem for small images.",
-    )
+    backbone: Backbone = Field("small", description=BACKBONES)
     width: int = Field(
         24, ge=4, description="Channels of the small trunk's first stage; doubled at each next."
     )

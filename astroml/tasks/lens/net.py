@@ -44,7 +44,7 @@ class LensFinder(nn.Module):
     def __init__(self, options: Options, bands: int, size: int):
         super().__init__()
         self.radial = RadialContrast(size)
-        self.trunk = backbone(options.backbone, 3 * bands + 1, options.width, options.blocks)
+        self.trunk = backbone(options.backbone, 3 * bands + 1, options.width, options.blocks, size)
         self.head = nn.Sequential(nn.Dropout(options.dropout), nn.Linear(self.trunk.features, 2))
         self.parameters_head = nn.Sequential(
             nn.Conv2d(self.trunk.planes, 32, 1),

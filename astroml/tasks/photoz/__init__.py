@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from pydantic import Field
 
-from astroml.config import Strict, TaskOptions, TrainOptions
+from astroml.config import BACKBONES, Backbone, Strict, TaskOptions, TrainOptions
 from astroml.errors import AstromlError
 from astroml.store import FLAGS
 from astroml.tasks import Column, labelled
@@ -30,8 +30,11 @@ class Options(TaskOptions):
 
     z_max: float = Field(1.0, gt=0, le=10, description="Upper end of the grid of p(z), from 0.")
     bins: int = Field(200, ge=10, le=2000, description="Bins of the grid.")
-    width: int = Field(16, ge=4, description="Channels of the first stage; doubled at each next.")
-    blocks: int = Field(1, ge=1, description="Residual blocks per stage.")
+    backbone: Backbone = Field("small", description=BACKBONES)
+    width: int = Field(
+        16, ge=4, description="Channels of the small trunk's first stage; doubled at each next."
+    )
+    blocks: int = Field(1, ge=1, description="Residual blocks per stage of the small trunk.")
     hidden: int = Field(128, ge=8, description="Units of the dense layers.")
     dropout: float = Field(0.1, ge=0, lt=1, description="Dropout in the dense layers.")
     drop_band: float = Field(

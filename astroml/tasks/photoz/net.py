@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor, nn
 
-from astroml.nets.blocks import SmallResNet
-from astroml.nets.normalise import sinh
+from astroml.nets.backbones import backbone
+from astroml.nets.normalise import hypot, sinh
 from astroml.tasks.photoz import LABEL, Options
 
 NJY_AT_20 = 36_308.0
@@ -28,14 +28,15 @@ SEEN = 0.75
 class Redshifts(nn.Module):
     """A classifier over redshift bins (Pasquet et al. 2019, A&A 621, A26).
 
-    A small residual network looks at the cutout, dense layers at the integrated fluxes, the light
+    A residual network looks at the cutout, dense layers at the integrated fluxes, the light
     in rings, reddening and seeing; both meet before the last layers.
     """
 
     def __init__(self, options: Options, bands: int, size: int):
         super().__init__()
         self.drop_band, self.z_max = options.drop_band, options.z_max
-        self.trunk = SmallResNet(2 * bands, options.width, options.blocks)
+        side = middle(torch.empty(1, 1, size, size)).shape[-1]
+        self.trunk = backbone(options.backbone, 2 * bands, options.width, options.blocks, side)
         self.rings = Rings(size)
         hidden, seen = options.hidden, features_of(bands) + len(RINGS) * (2 * bands - 1) + 1
         self.fluxes = nn.Sequential(
@@ -113,10 +114,10 @@ class Rings(nn.Module):
             flux = sinh(image.float().clamp(-40, 40)).flatten(2)  # in units of the noise
             light = flux @ self.inside  # (n, band, ring)
             noise = self.inside.sum(0).clamp(min=1).sqrt()
-            mag = torch.log10((light / noise).clamp(1, 1e12))
+            mag = torch.log10((light / noise).clamp(1.0, 1e12))
             colour = mag[:, 1:] - mag[:, :-1]
             along, across, size = (flux.sum(1) @ self.moments).unbind(1)
-            flat = torch.hypot(along, across) / size.abs().clamp(min=1e-3)
+            flat = hypot(along, across) / size.abs().clamp(min=1e-3)
         return torch.cat([mag.flatten(1), 2 * colour.flatten(1), flat.clamp(0, 2)[:, None]], dim=1)
 
 
@@ -158,9 +159,9 @@ def measured(batch: dict[str, Tensor], shown: Tensor) -> Tensor:
     mag = -2.5 * torch.log10((seen / NJY_AT_20).clamp(1e-12, 1e12)) * there
     both = there[:, 1:] & there[:, :-1]
     colour = (mag[:, :-1] - mag[:, 1:]) * both
-    snr = torch.log1p((flux / error).clamp(0, 1e6)) * there
+    snr = torch.log1p((flux / error).clamp(0.0, 1e6)) * there
     seeing = torch.nan_to_num(batch["psf_fwhm"]).clamp(0, 10) * there
-    size = torch.log(torch.nan_to_num(batch["r_half"], nan=1.0).clamp(0.05, 50))
+    size = torch.log(torch.nan_to_num(batch["r_half"], nan=1.0).clamp(0.05, 50.0))
     ebv = torch.nan_to_num(batch["ebv"]).clamp(-1, 10)
     rest = torch.stack([size, 10 * ebv], dim=1)
     return torch.cat([mag / 2, snr / 3, seeing - 1, there.to(mag.dtype), colour, rest], dim=1)
