@@ -285,20 +285,17 @@ class Loop:
 
     def finish(self) -> dict:
         """Calibrate and measure the best weights on validation; return their card."""
-        net = self.average.net
+        net, size = self.average.net, self.run.batch_size
         net.load_state_dict(self.best)
         views = getattr(self.settings, "views", 1)
-        forward = Forward(
-            self.fabric, net, self.normalisation, self.run.batch_size, views, self.turns
-        )
-        maps = getattr(self.task, "MAPS", {}).values()
-        output = gather(forward.over(self.store, self.rows["val"]), without=maps)
+        forward = Forward(self.fabric, net, self.normalisation, size, views, self.turns)
+        output = forward.over(self.store, self.rows["val"])
+        output = gather(output, without=getattr(self.task, "MAPS", {}).values())
         truth = {name: values[self.rows["val"]] for name, values in self.targets.items()}
         objects = {name: values[self.rows["val"]] for name, values in self.store.objects.items()}
         del output["no_data"]
         header = self.store.header
-        output |= {"pixel_scale": header.pixel_scale, "size": header.size}
-        output["options"] = self.settings
+        output |= {"pixel_scale": header.pixel_scale, "size": header.size, "options": self.settings}
         calibration = self.task.calibrate(output, truth)
         rows = self.task.rows(output | {"calibration": calibration}, objects)
         metrics = {"val_loss": (self.best_loss, None)} | self.task.score(objects | truth, rows)
