@@ -101,6 +101,14 @@ def test_a_model_that_did_not_run_has_no_score_and_no_say():
     assert not np.array_equal(rows_of(alone)["anomaly_score"], rows["anomaly_score"])
 
 
+def test_together_one_that_is_sure_outweighs_several_that_are_not():
+    scores = np.array([[8.0, 3.0, -1.0, 0.0], [0.0, 3.0, -1.0, 0.0], [0.0, 3.0, -1.0, 0.0]])
+    found = combine.together(scores)
+    assert np.allclose(found[1:], [3, -1, 0])
+    assert found[0] > found[1]
+    assert np.allclose(combine.together(-scores), -found)
+
+
 def test_slices_of_equal_scores_stay_finite():
     fit = combine.fit_slices(np.full(300, 2.0), np.arange(300.0))
     assert np.isfinite(combine.standardised(np.full(300, 2.0), np.arange(300.0), fit)).all()

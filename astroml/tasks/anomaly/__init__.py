@@ -13,7 +13,7 @@ from astroml.config import TaskOptions, TrainOptions
 from astroml.store.layout import FLAGS
 from astroml.tasks import labelled
 from astroml.tasks.anomaly.columns import COLUMNS, MODELS, NAMES, RANK_COLUMNS, RANKS
-from astroml.tasks.anomaly.combine import fit_slices, standardised
+from astroml.tasks.anomaly.combine import fit_slices, standardised, together
 from astroml.tasks.anomaly.figures import catalog_panels, panels
 from astroml.tasks.anomaly.kinds import ARTEFACTS, INTERESTING, Sky
 from astroml.tasks.anomaly.metrics import METRICS, score
@@ -76,7 +76,7 @@ EVIDENCE = (
 class Options(TaskOptions):
     """The search for anomalies."""
 
-    models: tuple[Literal["ae", "vae", "wgan", "pixelcnn"], ...] = Field(
+    models: tuple[Literal["ae", "vae", "wgan", "pixelcnn", "colour"], ...] = Field(
         MODELS, description="Models that score, side by side; at least one of them."
     )
     latent: int = Field(32, ge=2, le=512, description="Dimensions of the embedding.")
@@ -101,7 +101,7 @@ class Options(TaskOptions):
         "critic's features.",
     )
     floor: float = Field(
-        0.05,
+        0.2,
         ge=0,
         lt=1,
         description="Error of each pixel as a fraction of its light, beside the noise, so that "
@@ -182,7 +182,7 @@ def rows(output: dict, objects: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     columns |= {f"{name}_score": np.asarray(output[f"{name}_score"], float) for name in fit}
     odd = [standardised(columns[f"{name}_score"], flux, fit[name]) for name in fit]
     columns["artefact_prob"] = artefact = probability(output["artefact_logit"], 1.0, 0.0)
-    odd = np.mean(odd, axis=0)
+    odd = together(odd)
     columns["anomaly_score"] = np.where(odd > 0, odd * (1 - artefact), odd)
     columns["log_flux"] = flux
     columns["embedding"] = output["embedding"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from astroml.tasks import Column
 
-MODELS = ("ae", "vae", "wgan", "pixelcnn")
+MODELS = ("ae", "vae", "wgan", "pixelcnn", "colour")
 """Models that score cutouts one by one; a run may leave some out."""
 
 OUTLIERS = ("iforest", "lof", "pca")
@@ -16,6 +16,7 @@ NAMES = {
     "vae": "variational autoencoder",
     "wgan": "WGAN",
     "pixelcnn": "PixelCNN",
+    "colour": "density of colours",
     "iforest": "isolation forest",
     "lof": "local outlier factor",
     "pca": "PCA + isolation forest",
@@ -29,6 +30,8 @@ MEANING = {
     "wgan": "Residual of the generator's best likeness, of the image and of the critic's features, "
     "after Storey-Fisher et al. 2021",
     "pixelcnn": "Negative log-likelihood of the pixels by the PixelCNN",
+    "colour": "Rareness of the colours in a mixture of normal distributions: of one alone, sigmas "
+    "from its mean",
 }
 
 
@@ -49,9 +52,9 @@ COLUMNS = (
         "float32",
         "",
         "stat.value",
-        "How odd the object is by all models of the run: mean of their scores, each from the "
-        "median in units of the spread of validation objects of like flux; what lies above it is "
-        "lessened by artefact_prob. Higher is odder, 0 is usual",
+        "How odd the object is by all models of the run: root of the mean square of their scores, "
+        "signs kept, each from the median in units of the spread of validation objects of like "
+        "flux; what lies above it is lessened by artefact_prob. Higher is odder, 0 is usual",
     ),
     *(_of_model(name) for name in MODELS),
     Column(

@@ -51,3 +51,14 @@ def standardised(score: np.ndarray, flux: np.ndarray, fit: dict[str, list[float]
     middle = np.interp(flux, fit["flux"], fit["median"])
     spread = np.interp(flux, fit["flux"], fit["spread"])
     return (np.asarray(score, float) - middle) / spread
+
+
+def together(scores: np.ndarray) -> np.ndarray:
+    """Return one score (n,) of several standardised ones (model, n).
+
+    The root of the mean square, signs kept: what is rare in one way, such as its colours, is odd
+    though the models that look at other things find it usual.
+    """
+    scores = np.asarray(scores, float)
+    mean = (scores * np.abs(scores)).mean(0)
+    return np.sign(mean) * np.sqrt(np.abs(mean))
