@@ -9,6 +9,7 @@ from sklearn.neighbors import LocalOutlierFactor
 from astroml import interest, neighbours, tasks
 from astroml.store import FLAGS
 from astroml.tasks.anomaly import combine, metrics, outliers
+from astroml.tasks.anomaly.columns import SCORES
 
 ANOMALY = tasks.load("anomaly")
 KINDS = ("merger", "ring")
@@ -101,12 +102,29 @@ def test_a_model_that_did_not_run_has_no_score_and_no_say():
     assert not np.array_equal(rows_of(alone)["anomaly_score"], rows["anomaly_score"])
 
 
-def test_together_one_that_is_sure_outweighs_several_that_are_not():
-    scores = np.array([[8.0, 3.0, -1.0, 0.0], [0.0, 3.0, -1.0, 0.0], [0.0, 3.0, -1.0, 0.0]])
-    found = combine.together(scores)
-    assert np.allclose(found[1:], [3, -1, 0])
-    assert found[0] > found[1]
-    assert np.allclose(combine.together(-scores), -found)
+def test_together_is_the_mean_by_weight():
+    scores = {"ae": np.array([4.0, 1.0]), "wgan": np.array([-7.0, 1.0])}
+    weight = [combine.WEIGHT[name] for name in scores]
+    assert np.allclose(combine.together(scores), [np.average([4, -7], weights=weight), 1])
+    assert set(combine.WEIGHT) == set(SCORES)
+    assert all(weight > 0 for weight in combine.WEIGHT.values())
+
+
+def test_the_distance_from_a_cloud_is_mahalanobis_and_its_strays_do_not_count():
+    rng = np.random.default_rng(1)
+    mixing = np.array([[2.0, 0.0], [1.5, 0.3]])
+    points = rng.normal(size=(4000, 2)) @ mixing.T + (5, -1)
+    strays = np.full((80, 2), (-40.0, 60.0))
+    cloud = combine.fit_cloud(np.concatenate([points, strays]))
+    away = (points - (5, -1)) @ np.linalg.inv(mixing).T
+    expected = np.log(np.square(away).sum(1))
+    found = combine.distance(points, cloud)
+    # Without its outer parts the cloud is narrower, by the same factor each way.
+    far = expected > np.log(4)  # nearer, the error of the middle is what tells
+    assert np.std((found - expected)[far]) < 0.05
+    assert combine.distance(strays, cloud).min() > found.max()
+    few = combine.fit_cloud(points[:3])
+    assert np.isfinite(combine.distance(points, few)).all()
 
 
 def test_slices_of_equal_scores_stay_finite():
