@@ -25,8 +25,8 @@ TEST = {"objects": 15_000}
 """150 rare objects, 150 artefacts: a sky of its own, of the same shares."""
 SPLITS = "{val: 0.15, test: 0}"
 OPTIONS = {"train": {"epochs": 4, "patience": 4}}
-"""Training of two seeds, and inference: at most 30 minutes on two cores. Longer training does not pay:
-autoencoders then learn to draw rare galaxies too."""
+"""Training of two seeds, and inference: at most 30 minutes on two cores. Longer training does not
+pay: autoencoders then learn to draw rare galaxies too."""
 SEEDS = (1, 2)
 """The second network sees the same sky as the first, in another order from other beginnings."""
 KEYS = (

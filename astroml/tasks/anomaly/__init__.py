@@ -13,7 +13,14 @@ from astroml.config import TaskOptions, TrainOptions
 from astroml.store.layout import FLAGS
 from astroml.tasks import labelled
 from astroml.tasks.anomaly.columns import COLUMNS, MODELS, NAMES, RANK_COLUMNS, RANKS, SCORES
-from astroml.tasks.anomaly.combine import distance, fit_cloud, fit_slices, standardised, together
+from astroml.tasks.anomaly.combine import (
+    distance,
+    fit_cloud,
+    fit_slices,
+    standardised,
+    together,
+    without_artefacts,
+)
 from astroml.tasks.anomaly.figures import catalog_panels, panels
 from astroml.tasks.anomaly.kinds import ARTEFACTS, INTERESTING, Sky
 from astroml.tasks.anomaly.metrics import METRICS, score
@@ -188,8 +195,7 @@ def rows(output: dict, objects: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     columns |= {f"{name}_score": np.asarray(output[f"{name}_score"], float) for name in fit}
     odd = {name: standardised(columns[f"{name}_score"], flux, fit[name]) for name in fit}
     columns["artefact_prob"] = artefact = probability(output["artefact_logit"], 1.0, 0.0)
-    odd = together(odd)
-    columns["anomaly_score"] = np.where(odd > 0, odd * (1 - artefact), odd)
+    columns["anomaly_score"] = without_artefacts(together(odd), artefact)
     columns["log_flux"] = flux
     columns["embedding"] = output["embedding"]
     columns["residual_embedding"] = output["residual_embedding"]

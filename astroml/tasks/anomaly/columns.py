@@ -59,8 +59,8 @@ COLUMNS = (
         "",
         "stat.value",
         "How odd the object is by all models of the run: weighted mean of their scores, each from "
-        "the median in units of the spread of validation objects of like flux; what lies above it "
-        "is lessened by artefact_prob. Higher is odder, 0 is usual",
+        "the median in units of the spread of validation objects of like flux; what lies more "
+        "than one spread above it is lessened by artefact_prob. Higher is odder, 0 is usual",
     ),
     *(_of_model(name) for name in SCORES),
     Column(

@@ -14,12 +14,17 @@ HIGH = 0.8413
 """Quantile that lies one sigma above the median of a normal distribution."""
 
 
-INNER, TRIMMED = 0.9, 2
+INNER, TRIMMED = 0.9, 6
 """Share of a cloud of points that it is measured by, and how often that is chosen anew."""
 
-WEIGHT = {"ae": 1.0, "vae": 1.0, "wgan": 0.1, "pixelcnn": 0.1, "colour": 0.5, "residual": 1.5}
+WEIGHT = {"ae": 1.0, "vae": 1.0, "wgan": 0.1, "pixelcnn": 0.1, "colour": 0.5, "residual": 1.25}
 """Say of each model in the combined score. The WGAN and the PixelCNN, small as they are here, found
 less in simulated skies kept for such choices: they stand beside it, and have little say in it."""
+
+
+USUAL = 1.0
+"""Spreads above the median that count as usual: artefacts are pushed down to there, out of any list
+of candidates, and what is taken for one though it is none is not worse off than most galaxies."""
 
 
 def fit_slices(score: np.ndarray, flux: np.ndarray) -> dict[str, list[float]]:
@@ -93,3 +98,8 @@ def together(scores: dict[str, np.ndarray]) -> np.ndarray:
     """Return one score (n,) of several standardised ones: their weighted mean; see ``WEIGHT``."""
     weight = [WEIGHT[name] for name in scores]
     return np.average(list(scores.values()), axis=0, weights=weight)
+
+
+def without_artefacts(score: np.ndarray, artefact: np.ndarray) -> np.ndarray:
+    """Return scores (n,) of which what lies above ``USUAL`` is lessened by the probability."""
+    return np.where(score > USUAL, USUAL + (score - USUAL) * (1 - artefact), score)
