@@ -18,9 +18,8 @@ INNER, TRIMMED = 0.9, 6
 """Share of a cloud of points that it is measured by, and how often that is chosen anew."""
 
 WEIGHT = {"ae": 1.0, "vae": 1.0, "wgan": 0.1, "pixelcnn": 0.1, "colour": 0.5, "residual": 1.25}
-"""Say of each model in the combined score. The WGAN and the PixelCNN, small as they are here, found
-less in simulated skies kept for such choices: they stand beside it, and have little say in it."""
-
+"""Say of each model in the combined score. They were chosen by the labels of one simulated sky kept
+for such choices: in it the WGAN and the PixelCNN, small as they are here, found less."""
 
 USUAL = 1.0
 """Spreads above the median that count as usual: artefacts are pushed down to there, out of any list

@@ -46,7 +46,6 @@ STEEPEST = 0.99
 SLOW = 0.25
 """Learning rate of critic and generator, as a part of the others'."""
 
-
 FINE = 0.05
 """Error of pixels as a fraction of their light that models are trained with: they learn finer
 things than ``Options.floor`` judges by."""
