@@ -9,6 +9,7 @@ from sklearn.neighbors import LocalOutlierFactor
 from astroml import interest, neighbours, tasks
 from astroml.store import FLAGS
 from astroml.tasks.anomaly import combine, metrics, outliers
+from astroml.tasks.anomaly.columns import SCORES
 
 ANOMALY = tasks.load("anomaly")
 KINDS = ("merger", "ring")
@@ -87,7 +88,8 @@ def test_an_artefact_is_flagged_and_ranks_as_usual():
     said["artefact_logit"][:2] = 8.0
     rows = rows_of(said)
     assert rows["anomaly_score"][2] > 10
-    assert (np.abs(rows["anomaly_score"][:2]) < 0.1).all()
+    # One spread above the median, with one in six of all galaxies.
+    assert np.allclose(rows["anomaly_score"][:2], combine.USUAL, atol=0.1)
     assert (rows["flags"][:2] == FLAGS["artefact"]).all()
     assert not rows["flags"][2:].any()
 
@@ -99,6 +101,31 @@ def test_a_model_that_did_not_run_has_no_score_and_no_say():
     alone = {name: values for name, values in said.items() if name != "vae_score"}
     assert np.isfinite(rows_of(alone)["anomaly_score"]).all()
     assert not np.array_equal(rows_of(alone)["anomaly_score"], rows["anomaly_score"])
+
+
+def test_together_is_the_mean_by_weight():
+    scores = {"ae": np.array([4.0, 1.0]), "wgan": np.array([-7.0, 1.0])}
+    weight = [combine.WEIGHT[name] for name in scores]
+    assert np.allclose(combine.together(scores), [np.average([4, -7], weights=weight), 1])
+    assert set(combine.WEIGHT) == set(SCORES)
+    assert all(weight > 0 for weight in combine.WEIGHT.values())
+
+
+def test_the_distance_from_a_cloud_is_mahalanobis_and_its_strays_do_not_count():
+    rng = np.random.default_rng(1)
+    mixing = np.array([[2.0, 0.0], [1.5, 0.3]])
+    points = rng.normal(size=(4000, 2)) @ mixing.T + (5, -1)
+    strays = np.full((80, 2), (-40.0, 60.0))
+    cloud = combine.fit_cloud(np.concatenate([points, strays]))
+    away = (points - (5, -1)) @ np.linalg.inv(mixing).T
+    expected = np.log(np.square(away).sum(1))
+    found = combine.distance(points, cloud)
+    # Without its outer parts the cloud is narrower, by the same factor each way.
+    far = expected > np.log(4)  # nearer, the error of the middle is what tells
+    assert np.std((found - expected)[far]) < 0.05
+    assert combine.distance(strays, cloud).min() > found.max()
+    few = combine.fit_cloud(points[:3])
+    assert np.isfinite(combine.distance(points, few)).all()
 
 
 def test_slices_of_equal_scores_stay_finite():

@@ -121,6 +121,16 @@ def test_the_two_halves_are_the_whole_and_a_neighbour_is_in_one():
     assert (right > 20 * left.abs()).all()
 
 
+def test_what_is_on_both_sides_is_the_first_half_and_does_not_turn():
+    view = canonical.canonical(ready(sigma=0.1))
+    same, upside = canonical.alike(view), view._replace(image=view.image.flip((2, 3)))
+    assert same.image.shape == view.image.shape
+    assert torch.equal(same.image, canonical.parted(view).image[:, : len(BANDS)])
+    turned = canonical.alike(upside._replace(valid=view.valid.flip((2, 3))))
+    inside = view.valid * view.valid.flip((2, 3)) > 0
+    assert torch.allclose(turned.image[inside], same.image[inside], atol=1e-3)
+
+
 # Models
 
 
@@ -185,6 +195,31 @@ def test_elbo_lies_below_a_known_evidence_and_reaches_it():
     assert (best < evidence + 0.02).all()
     assert (best > evidence - 0.5).all()  # the posterior has no correlations here, the true one has
     assert (worse < best - 0.5).all()
+
+
+def test_a_decoders_scatter_excuses_nothing_in_the_bound():
+    view = seen(5, 2, 8, noise=0.2)
+
+    class Fixed:
+        def __init__(self, log_scatter, latent):
+            self.log_scatter, self.latent = log_scatter, torch.full((5, 3), latent)
+
+        def encode(self, _):
+            return self.latent, torch.zeros(5, 3)
+
+        def decode(self, z):
+            drawn = torch.zeros_like(view.image)
+            return autoencoder.Drawn(drawn, torch.full_like(drawn, self.log_scatter))
+
+    deviates = torch.zeros(1, 1, 3)
+    wide, narrow, far = (
+        autoencoder.bound_of(Fixed(*one), view, deviates, 0.2)
+        for one in ((2.0, 0.0), (-7.0, 0.0), (-7.0, 4.0))
+    )
+    assert torch.equal(wide, narrow)
+    assert torch.allclose(narrow, autoencoder.misfit(view, torch.zeros_like(view.image), 0.2))
+    # Of each number z the divergence is z^2 / 2.
+    assert torch.allclose(far - narrow, torch.full((5,), 3 * 4.0**2 / view.weight[0].sum().item()))
 
 
 def test_pixels_are_predicted_from_those_before_them():
@@ -274,7 +309,7 @@ def test_adversaries_have_short_memories():
         assert all(group["betas"] == betas for group in one.param_groups)
 
 
-@pytest.mark.parametrize("models", [("ae",), ("wgan",), ("vae", "pixelcnn")])
+@pytest.mark.parametrize("models", [("ae",), ("wgan",), ("vae", "pixelcnn"), ("colour",)])
 def test_only_the_models_asked_for_are_there(models):
     said = built(models=models).eval()(ready(n=2))
     assert {name for name in tasks.load("anomaly").MODELS if f"{name}_score" in said} == set(models)

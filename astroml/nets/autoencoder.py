@@ -212,3 +212,15 @@ def negative_elbo(
         bound = bound + (nll * seen.weight).sum((1, 2, 3)) / len(deviates)
         entropy = entropy + (expected * seen.weight).sum((1, 2, 3)) / len(deviates)
     return bound, entropy
+
+
+def bound_of(net: Autoencoder, seen: Seen, deviates: Tensor, floor: float) -> Tensor:
+    """Return the negative bound (n,) of a fixed error, twice it per pixel, from its least value.
+
+    As ``negative_elbo``, but that pixels have the error of noise and floor alone: a decoder that
+    says of an odd place that galaxies scatter there excuses nothing.
+    """
+    mean, log_var = net.encode(seen)
+    drawn = [net.decode(mean + torch.exp(0.5 * log_var) * one).mean for one in deviates]
+    left = torch.stack([misfit(seen, one, floor) for one in drawn]).mean(0)
+    return left + 2 * divergence(mean, log_var) / seen.weight.sum((1, 2, 3)).clamp(min=1)

@@ -150,6 +150,14 @@ def parted(seen: Seen) -> Seen:
         return Seen(image, torch.cat([noise, noise], 1), valid, weight, seen.log_flux)
 
 
+@torch.no_grad()
+def alike(seen: Seen) -> Seen:
+    """Return the part of a galaxy that is the same on both sides of its middle; see ``parted``."""
+    halves, bands = parted(seen), seen.image.shape[1]
+    cut = {name: getattr(halves, name)[:, :bands] for name in ("image", "noise", "valid", "weight")}
+    return halves._replace(**cut)
+
+
 def total_flux(flux: Tensor, sigma: Tensor) -> Tensor:
     """Return the flux (n,) of all bands within the aperture, at least ``FAINTEST`` its noise.
 

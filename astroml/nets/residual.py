@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn.functional import affine_grid, grid_sample
 
 from astroml.nets.autoencoder import variance
-from astroml.nets.canonical import REACH, axes, canonical, centre, parted, total_flux
+from astroml.nets.canonical import REACH, alike, axes, canonical, centre, total_flux
 from astroml.nets.normalise import sinh
 
 
@@ -29,10 +29,10 @@ def residual_map(net: nn.Module, batch: dict[str, Tensor]) -> Tensor:
         above 0 where there is more light than in the likeness; 0 where the view does not reach, or
         is not valid.
     """
-    halves = parted(canonical(batch))
-    mean = net.ae.decode(net.ae.encode(halves)[0]).mean
-    away = (halves.image - mean) / variance(halves, mean, net.options.floor).sqrt()
-    return laid_back(batch, torch.asinh((away * halves.valid).mean(1)))
+    same = alike(canonical(batch))
+    mean = net.ae.decode(net.ae.encode(same)[0]).mean
+    away = (same.image - mean) / variance(same, mean, net.options.floor).sqrt()
+    return laid_back(batch, torch.asinh((away * same.valid).mean(1)))
 
 
 def laid_back(batch: dict[str, Tensor], view: Tensor) -> Tensor:

@@ -12,8 +12,15 @@ from astroml.calibration import probability
 from astroml.config import TaskOptions, TrainOptions
 from astroml.store.layout import FLAGS
 from astroml.tasks import labelled
-from astroml.tasks.anomaly.columns import COLUMNS, MODELS, NAMES, RANK_COLUMNS, RANKS
-from astroml.tasks.anomaly.combine import fit_slices, standardised
+from astroml.tasks.anomaly.columns import COLUMNS, MODELS, NAMES, RANK_COLUMNS, RANKS, SCORES
+from astroml.tasks.anomaly.combine import (
+    distance,
+    fit_cloud,
+    fit_slices,
+    standardised,
+    together,
+    without_artefacts,
+)
 from astroml.tasks.anomaly.figures import catalog_panels, panels
 from astroml.tasks.anomaly.kinds import ARTEFACTS, INTERESTING, Sky
 from astroml.tasks.anomaly.metrics import METRICS, score
@@ -76,7 +83,7 @@ EVIDENCE = (
 class Options(TaskOptions):
     """The search for anomalies."""
 
-    models: tuple[Literal["ae", "vae", "wgan", "pixelcnn"], ...] = Field(
+    models: tuple[Literal["ae", "vae", "wgan", "pixelcnn", "colour"], ...] = Field(
         MODELS, description="Models that score, side by side; at least one of them."
     )
     latent: int = Field(32, ge=2, le=512, description="Dimensions of the embedding.")
@@ -101,7 +108,7 @@ class Options(TaskOptions):
         "critic's features.",
     )
     floor: float = Field(
-        0.05,
+        0.2,
         ge=0,
         lt=1,
         description="Error of each pixel as a fraction of its light, beside the noise, so that "
@@ -146,17 +153,22 @@ def calibrate(output: dict, targets: dict[str, np.ndarray]) -> dict:
     Parameters
     ----------
     output : dict
-        Of the network: ``flux`` and ``<model>_score``, each (n,).
+        Of the network: ``flux`` and ``<model>_score``, each (n,); ``residual_embedding`` (n, k).
     targets : dict
         Not needed here.
 
     Returns
     -------
     dict
-        For the weights' card: model -> what ``combine.fit_slices`` returned.
+        For the weights' card: model -> what ``combine.fit_slices`` returned; ``residual`` has what
+        ``combine.fit_cloud`` returned too.
     """
-    found = [name for name in MODELS if f"{name}_score" in output]
-    return {name: fit_slices(output[f"{name}_score"], output["flux"]) for name in found}
+    cloud = fit_cloud(output["residual_embedding"])
+    output = output | {"residual_score": distance(output["residual_embedding"], cloud)}
+    found = [name for name in SCORES if f"{name}_score" in output]
+    fits = {name: fit_slices(output[f"{name}_score"], output["flux"]) for name in found}
+    fits["residual"] |= cloud
+    return fits
 
 
 def rows(output: dict, objects: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -178,12 +190,12 @@ def rows(output: dict, objects: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         ``artefact`` added.
     """
     flux, fit = np.asarray(output["flux"], float), output["calibration"]
-    columns = {f"{name}_score": np.full(len(flux), np.nan) for name in MODELS}
+    output = output | {"residual_score": distance(output["residual_embedding"], fit["residual"])}
+    columns = {f"{name}_score": np.full(len(flux), np.nan) for name in SCORES}
     columns |= {f"{name}_score": np.asarray(output[f"{name}_score"], float) for name in fit}
-    odd = [standardised(columns[f"{name}_score"], flux, fit[name]) for name in fit]
+    odd = {name: standardised(columns[f"{name}_score"], flux, fit[name]) for name in fit}
     columns["artefact_prob"] = artefact = probability(output["artefact_logit"], 1.0, 0.0)
-    odd = np.mean(odd, axis=0)
-    columns["anomaly_score"] = np.where(odd > 0, odd * (1 - artefact), odd)
+    columns["anomaly_score"] = without_artefacts(together(odd), artefact)
     columns["log_flux"] = flux
     columns["embedding"] = output["embedding"]
     columns["residual_embedding"] = output["residual_embedding"]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from astroml.tasks import Column
 
-MODELS = ("ae", "vae", "wgan", "pixelcnn")
+MODELS = ("ae", "vae", "wgan", "pixelcnn", "colour")
 """Models that score cutouts one by one; a run may leave some out."""
+
+SCORES = (*MODELS, "residual")
+"""What scores cutouts one by one; the residual's shape is that of the autoencoder, always there."""
 
 OUTLIERS = ("iforest", "lof", "pca")
 """Methods that score a whole catalog: what is odd in it shows only beside the others."""
@@ -16,6 +19,8 @@ NAMES = {
     "vae": "variational autoencoder",
     "wgan": "WGAN",
     "pixelcnn": "PixelCNN",
+    "colour": "density of colours",
+    "residual": "shape of the residual",
     "iforest": "isolation forest",
     "lof": "local outlier factor",
     "pca": "PCA + isolation forest",
@@ -29,6 +34,10 @@ MEANING = {
     "wgan": "Residual of the generator's best likeness, of the image and of the critic's features, "
     "after Storey-Fisher et al. 2021",
     "pixelcnn": "Negative log-likelihood of the pixels by the PixelCNN",
+    "colour": "Rareness of the colours in a mixture of normal distributions: of one alone, sigmas "
+    "from its mean",
+    "residual": "Logarithm of the Mahalanobis distance of the residual embedding from that of "
+    "validation objects",
 }
 
 
@@ -49,11 +58,11 @@ COLUMNS = (
         "float32",
         "",
         "stat.value",
-        "How odd the object is by all models of the run: mean of their scores, each from the "
-        "median in units of the spread of validation objects of like flux; what lies above it is "
-        "lessened by artefact_prob. Higher is odder, 0 is usual",
+        "How odd the object is by all models of the run: weighted mean of their scores, each from "
+        "the median in units of the spread of validation objects of like flux; what lies more "
+        "than one spread above it is lessened by artefact_prob. Higher is odder, 0 is usual",
     ),
-    *(_of_model(name) for name in MODELS),
+    *(_of_model(name) for name in SCORES),
     Column(
         "artefact_prob",
         "float32",

@@ -1,8 +1,9 @@
 """The networks of the anomaly search: what each says of how usual a galaxy looks.
 
-All of them see the galaxy at unit flux, its major axis along x (``nets.canonical``). Autoencoders
-and the WGAN see it parted into what is the same on both sides of its middle and the rest, so that a
-neighbour is not taken for a piece of it; the PixelCNN sees it whole.
+All of them see the galaxy at unit flux, its major axis along x (``nets.canonical``), and of it what
+is the same on both sides of its middle: what lies on one side alone is mostly another galaxy that
+overlaps with it, which is nothing rare and would drown all that is. The principal components, the
+baseline, see it whole.
 """
 
 from __future__ import annotations
@@ -13,9 +14,17 @@ import torch
 from torch import Tensor, nn
 
 from astroml.nets import artefacts, autoencoder
-from astroml.nets.autoencoder import Autoencoder, mean_of, misfit, negative_elbo, variance
+from astroml.nets.autoencoder import (
+    Autoencoder,
+    bound_of,
+    mean_of,
+    misfit,
+    negative_elbo,
+    variance,
+)
 from astroml.nets.blocks import SmallResNet
-from astroml.nets.canonical import SIDE, Seen, canonical, middle_of, parted
+from astroml.nets.canonical import SIDE, Seen, alike, canonical, middle_of
+from astroml.nets.colour_density import ColourDensity, colours_of
 from astroml.nets.frechet import frechet_distance
 from astroml.nets.normalise import UNUSABLE, asinh, sinh
 from astroml.nets.optimise import Descent
@@ -37,6 +46,13 @@ STEEPEST = 0.99
 SLOW = 0.25
 """Learning rate of critic and generator, as a part of the others'."""
 
+FINE = 0.05
+"""Error of pixels as a fraction of their light that models are trained with: they learn finer
+things than ``Options.floor`` judges by."""
+
+QUICK = 5.0
+"""Learning rate of the few numbers of the colours' density, as a part of the others'."""
+
 
 class Anomalies(nn.Module):
     """All models, the artefacts' head and the principal components.
@@ -56,34 +72,38 @@ class Anomalies(nn.Module):
         super().__init__()
         self.options, self.bands = options, bands
         width, latent = options.width, options.latent
-        self.ae = Autoencoder(2 * bands, width, latent, SIDE)
-        self.residual = Autoencoder(2 * bands, max(4, width // 2), options.residual, SIDE)
+        self.ae = Autoencoder(bands, width, latent, SIDE)
+        self.residual = Autoencoder(bands, max(4, width // 2), options.residual, SIDE)
         self.artefact = nn.Sequential(SmallResNet(2 * bands, max(4, width // 2), stages=4))
         self.artefact.append(nn.Linear(self.artefact[0].features, 1))
         self.subspace = Subspace(bands * NARROW**2, options.components)
         if "vae" in options.models:
-            self.vae = Autoencoder(2 * bands, width, latent, SIDE, variational=True)
+            self.vae = Autoencoder(bands, width, latent, SIDE, variational=True)
             half = torch.randn((1, 1, latent), generator=torch.Generator().manual_seed(1))
             self.register_buffer("deviates", torch.cat([half, -half]), persistent=False)
         if "wgan" in options.models:
-            self.wgan = Wgan(2 * bands, width, latent, SIDE)
+            self.wgan = Wgan(bands, width, latent, SIDE)
             self.register_buffer("usual", torch.tensor([[0.0, 1.0], [0.0, 1.0]]))
             """Mean and variance of the image's and the features' residual."""
         if "pixelcnn" in options.models:
             self.pixelcnn = PixelCnn(bands, width)
+        if "colour" in options.models:
+            self.colour = ColourDensity(bands - 1)
         self.register_buffer("steps", torch.zeros((), dtype=torch.int64))
 
     def parts(self) -> dict[str, list[nn.Parameter]]:
         """Return the parameters of each part that has a loss of its own."""
         nets = {"ae": self.ae, "residual": self.residual, "artefact": self.artefact}
-        nets |= {name: getattr(self, name) for name in ("vae", "pixelcnn") if hasattr(self, name)}
+        alone = ("vae", "pixelcnn", "colour")
+        nets |= {name: getattr(self, name) for name in alone if hasattr(self, name)}
         if hasattr(self, "wgan"):
             nets |= {name: getattr(self.wgan, name) for name in ("critic", "generator", "encoder")}
         return {name: list(net.parameters()) for name, net in nets.items()}
 
     def descents(self) -> dict[str, Descent]:
         """Return how the parts descend that do not as all others."""
-        return dict.fromkeys(("critic", "generator"), Descent(SLOW, BETAS))
+        slow = dict.fromkeys(("critic", "generator"), Descent(SLOW, BETAS))
+        return slow | {"colour": Descent(QUICK, (0.9, 0.999))}
 
     def due(self) -> list[str]:
         """Return the parts whose turn it is: in validation those whose loss tells how good."""
@@ -102,7 +122,7 @@ class Anomalies(nn.Module):
         batch : dict
             ``image``, ``valid`` (n, band, y, x); ``sigma``, ``scale`` (n, band).
         part : str
-            One of ``parts``; then the batch has ``seen`` and ``halves`` too, see ``objectives``.
+            One of ``parts``; then the batch has ``same`` too, see ``objectives``.
 
         Returns
         -------
@@ -113,38 +133,40 @@ class Anomalies(nn.Module):
         if part == "artefact":
             return self.artefact_loss(batch)
         if part == "pixelcnn":
-            seen = middle_of(batch["seen"], NARROW)
-            return mean_of(self.pixelcnn.nll(seen, self.options.floor)[0], seen).mean()
+            middle = middle_of(batch["same"], NARROW)
+            return mean_of(self.pixelcnn.nll(middle, FINE)[0], middle).mean()
+        if part == "colour":
+            return self.colour(colours_of(batch["same"]))[0].mean()
         if part:
-            return self.loss(part, batch["halves"])
+            return self.loss(part, batch["same"])
         seen = canonical(batch)
         with torch.autocast(seen.image.device.type, enabled=False):
-            return self.said(batch, seen, parted(seen))
+            return self.said(batch, seen, alike(seen))
 
-    def loss(self, part: str, halves: Seen) -> Tensor:
+    def loss(self, part: str, same: Seen) -> Tensor:
         """Return the loss of an autoencoder or a part of the WGAN."""
         floor = self.options.floor
         if part == "ae":
-            drawn = self.ae.decode(self.ae.encode(halves)[0])
-            return mean_of(autoencoder.pixel_nll(halves, drawn, floor), halves).mean()
+            drawn = self.ae.decode(self.ae.encode(same)[0])
+            return mean_of(autoencoder.pixel_nll(same, drawn, FINE), same).mean()
         if part == "residual":
-            rest = self.rest(halves, self.ae.encode(halves)[0].detach())
+            rest = self.rest(same, self.ae.encode(same)[0].detach())
             drawn = self.residual.decode(self.residual.encode(rest)[0])
             return mean_of(autoencoder.pixel_nll(rest, drawn, 0.0), rest).mean()
         if part == "vae":
             deviates = self.deviates
             if self.training:
-                deviates = torch.randn_like(deviates[:1].expand(1, len(halves.image), -1))
-            bound, _ = negative_elbo(self.vae, halves, deviates, floor)
-            return (bound / halves.weight.sum((1, 2, 3)).clamp(min=1)).mean()
+                deviates = torch.randn_like(deviates[:1].expand(1, len(same.image), -1))
+            bound, _ = negative_elbo(self.vae, same, deviates, FINE)
+            return (bound / same.weight.sum((1, 2, 3)).clamp(min=1)).mean()
         if part == "critic":
-            return self.wgan.critic_loss(halves)
+            return self.wgan.critic_loss(same)
         if part == "generator":
-            return self.wgan.generator_loss(halves)
-        z = self.wgan.encoder(autoencoder.shown(halves)).float()
+            return self.wgan.generator_loss(same)
+        z = self.wgan.encoder(autoencoder.shown(same)).float()
         if self.training:
-            self.measure(torch.stack(self.wgan.residuals(halves, z, floor), 1))
-        return self.wgan.unlikely(halves, z, floor).mean()
+            self.measure(torch.stack(self.wgan.residuals(same, z, floor), 1))
+        return self.wgan.unlikely(same, z, floor).mean()
 
     @torch.no_grad()
     def measure(self, residuals: Tensor) -> None:
@@ -154,53 +176,50 @@ class Anomalies(nn.Module):
         self.usual[:, 1].lerp_((residuals - self.usual[:, 0]).square().mean(0), share)
 
     @torch.no_grad()
-    def rest(self, halves: Seen, z: Tensor) -> Seen:
+    def rest(self, same: Seen, z: Tensor) -> Seen:
         """Return what the autoencoder leaves, in units of its noise and stretched."""
         mean = self.ae.decode(z).mean
-        away = (halves.image - mean) / variance(halves, mean, self.options.floor).sqrt()
-        return halves._replace(
-            image=asinh(away) * halves.valid, noise=torch.ones_like(halves.noise)
-        )
+        away = (same.image - mean) / variance(same, mean, self.options.floor).sqrt()
+        return same._replace(image=asinh(away) * same.valid, noise=torch.ones_like(same.noise))
 
-    def said(self, batch: dict[str, Tensor], seen: Seen, halves: Seen) -> dict[str, Tensor]:
+    def said(self, batch: dict[str, Tensor], seen: Seen, same: Seen) -> dict[str, Tensor]:
         """Return what is said of each cutout; see ``forward``."""
         floor, models = self.options.floor, self.options.models
-        z, _ = self.ae.encode(halves)
+        z, _ = self.ae.encode(same)
         pca, left = self.subspace(middle_of(seen, NARROW).image.flatten(1))
         output = {
             "embedding": z,
-            "residual_embedding": self.residual.encode(self.rest(halves, z))[0],
+            "residual_embedding": self.residual.encode(self.rest(same, z))[0],
             "pca": pca,
             "pca_residual": left,
             "artefact_logit": self.artefact(spotted(batch))[:, 0],
             "flux": seen.log_flux,
         }
         if "ae" in models:
-            output["ae_score"] = torch.log1p(misfit(halves, self.ae.decode(z).mean, floor))
+            output["ae_score"] = torch.log1p(misfit(same, self.ae.decode(z).mean, floor))
         if "vae" in models:
-            # A galaxy with much to it has a low bound without being odd: what is expected of such
-            # a one is taken away.
-            bound, entropy = negative_elbo(self.vae, halves, self.deviates, floor)
-            output["vae_score"] = (bound - entropy) / halves.weight.sum((1, 2, 3)).clamp(min=1)
+            output["vae_score"] = torch.log1p(bound_of(self.vae, same, self.deviates, floor))
         if "wgan" in models:
-            output["wgan_score"] = self.wgan_score(halves)
+            output["wgan_score"] = self.wgan_score(same)
         if "pixelcnn" in models:
-            middle = middle_of(seen, NARROW)
-            nll, entropy = self.pixelcnn.nll(middle, floor)
+            # A galaxy with much to it is unlikely without being odd: what is expected of such a one
+            # is taken away.
+            middle = middle_of(same, NARROW)
+            nll, entropy = self.pixelcnn.nll(middle, FINE)
             output["pixelcnn_score"] = mean_of(nll - entropy, middle)
+        if "colour" in models:
+            output["colour_score"] = self.colour.oddness(colours_of(same))
         return output
 
-    def wgan_score(self, halves: Seen) -> Tensor:
+    def wgan_score(self, same: Seen) -> Tensor:
         """Return the WGAN's score (n,): residuals of image and features, each standardised.
 
         Storey-Fisher et al. 2021, section 3.3.
         """
         options, wgan = self.options, self.wgan
-        begin = wgan.encoder(autoencoder.shown(halves))
-        z = invert(
-            lambda z: wgan.unlikely(halves, z, options.floor), begin, options.inversion_steps
-        )
-        found = torch.stack(wgan.residuals(halves, z, options.floor), 1)
+        begin = wgan.encoder(autoencoder.shown(same))
+        z = invert(lambda z: wgan.unlikely(same, z, options.floor), begin, options.inversion_steps)
+        found = torch.stack(wgan.residuals(same, z, options.floor), 1)
         found = (found - self.usual[:, 0]) / self.usual[:, 1].clamp(min=1e-8).sqrt()
         return options.image_weight * found[:, 0] + (1 - options.image_weight) * found[:, 1]
 
@@ -253,7 +272,7 @@ def objectives(net: nn.Module, batch: dict[str, Tensor]) -> Iterator[tuple[str, 
     losses measure each other. How good the generator is shows in the encoder's loss.
     """
     module, seen = net_of(net), canonical(batch)
-    batch = batch | {"seen": seen, "halves": parted(seen)}
+    batch = batch | {"same": alike(seen)}
     parts = module.due()
     if module.training:
         module.subspace.update(middle_of(seen, NARROW).image.flatten(1))
@@ -281,12 +300,12 @@ def watch(net: nn.Module, batches: Iterator[dict[str, Tensor]]) -> dict[str, flo
     real, fake = [], []
     draw = torch.Generator().manual_seed(1)
     for batch in batches:
-        halves = parted(canonical(batch))
-        real.append(module.ae.encode(halves)[0])
-        z = torch.randn((len(halves.image), module.wgan.latent), generator=draw)
-        noise = torch.randn(halves.image.shape, generator=draw)
+        same = alike(canonical(batch))
+        real.append(module.ae.encode(same)[0])
+        z = torch.randn((len(same.image), module.wgan.latent), generator=draw)
+        noise = torch.randn(same.image.shape, generator=draw)
         image = module.wgan.generator(z.to(real[-1].device)).float()
-        drawn = module.wgan.noisy(image, halves, noise.to(image.device))
+        drawn = module.wgan.noisy(image, same, noise.to(image.device))
         fake.append(module.ae.encode(drawn)[0])
     both = [torch.cat(one).float().cpu().numpy() for one in (real, fake)]
     return {"frechet": frechet_distance(*both)}
