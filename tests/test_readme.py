@@ -162,6 +162,7 @@ def test_a_record_appears_as_soon_as_it_is_there(tmp_path, monkeypatch):
     for task in tasks.names():
         (tmp_path / f"{task}.json").write_text(f"{{{numbers}}}")
     monkeypatch.setattr(table, "COLUMNS", {})
+    monkeypatch.setattr(table, "SHOWN", {})
     text = table.filled(README)
     assert "AUROC 0.8125 ± 0.0625 ([all](tests/science/tidal.json))" in text
     assert text.count("| `odd` | 0.5000 ± 0.2500 |") == len(tasks.names())

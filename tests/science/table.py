@@ -57,8 +57,60 @@ TASKS = {
 Of a record that has none of these numbers, the first three are quoted."""
 
 
-TOLD = ("photoz", "lens")
-"""Tasks whose records the README tells more of."""
+SHOWN = {
+    "tidal": (
+        "auroc_bright",
+        "auroc_bright_baseline",
+        "auroc",
+        "auroc_baseline",
+        "completeness_at_20pct_contamination",
+        "completeness_bright_at_20pct_contamination_6pct",
+        "completeness_bright_at_20pct_contamination_23pct",
+        "completeness_stream",
+        "completeness_shell",
+        "completeness_tail",
+        "completeness_diffuse",
+        "dice",
+        "flux_bias",
+        "flux_scatter",
+        "auroc_features_removed",
+    ),
+    "cluster": (
+        "completeness",
+        "completeness_matched_filter",
+        "purity",
+        "purity_matched_filter",
+        "false_per_deg2",
+        "sigma_z",
+        "sigma_z_matched_filter",
+        "bias_z",
+        "sigma_lnlambda",
+        "sigma_lnlambda_matched_filter",
+        "bias_lnlambda",
+        "centring_mpc",
+        "coverage_68_z",
+        "coverage_68_lambda",
+        "ece",
+    ),
+    "anomaly": (
+        "auroc",
+        "auroc_baseline",
+        "precision_top1pct",
+        "recall_top1pct",
+        "artefact_share_top1pct",
+        "auroc_artefact",
+        "overlap_top1pct_seeds",
+        "recall_top1pct_before_labels",
+        "recall_top1pct_after_labels",
+        "spearman_rank_magnitude",
+        "recall_top1pct_of_merger",
+        "recall_top1pct_of_ring",
+        "recall_top1pct_of_lens",
+        "recall_top1pct_of_polar_ring",
+        "recall_top1pct_of_extreme_colour",
+    ),
+}
+"""Task -> the numbers of its record that the README's table has, in this order; else all."""
 
 
 def record_of(task: str) -> dict | None:
@@ -70,9 +122,12 @@ def record_of(task: str) -> dict | None:
 def markdown(task: str) -> str:
     """Return a task's record as a table, one line per number that has an error."""
     record = record_of(task)
+    if record is None:
+        return f"Without a record yet: `make science TASK={task}`."
     errors, columns = record["errors"], COLUMNS.get(task, {"": "value"})
     others = [prefix for prefix in columns if prefix]
     names = [name for name in errors if not any(name.startswith(prefix) for prefix in others)]
+    names = [name for name in SHOWN.get(task, names) if name in errors]
     lines = [
         f"| {task} | " + " | ".join(columns.values()) + " |",
         "|---" * (len(columns) + 1) + "|",
@@ -81,14 +136,6 @@ def markdown(task: str) -> str:
         cells = [f"{record[p + name]:.4f} ± {errors[p + name]:.4f}" for p in columns]
         lines.append(f"| `{name}` | " + " | ".join(cells) + " |")
     return "\n".join(lines)
-
-
-def others() -> str:
-    """Return the records of the tasks whose tables have no text of their own around them."""
-    left = [task for task in in_order() if task not in TOLD]
-    tables = [markdown(task) for task in left if record_of(task)]
-    lost = ", ".join(f"`{task}`" for task in left if not record_of(task))
-    return "\n\n".join([*tables, f"Without a record yet: {lost}."] if lost else tables)
 
 
 def in_order() -> list[str]:
@@ -116,7 +163,7 @@ def overview() -> str:
 
 def filled(text: str) -> str:
     """Return the README's text with its tables written anew, each between two marks."""
-    made = {"tasks": overview(), "others": others()} | {task: markdown(task) for task in TOLD}
+    made = {"tasks": overview()} | {task: markdown(task) for task in in_order()}
     for name, table in made.items():
         begin, end = f"<!-- table: {name} -->\n", "<!-- end -->"
         head, found, rest = text.partition(begin)
