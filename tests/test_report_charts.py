@@ -8,7 +8,7 @@ from matplotlib import rc_context
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from astroml.report import charts, figures, metrics
+from astroml.report import charts, figures, metrics, panels
 from astroml.tasks import Panel
 
 X = np.linspace(0, 1, 5)
@@ -221,3 +221,15 @@ def test_dots_lie_where_they_are_and_say_how_many():
     for dots, (name, pair) in zip(axes.collections, DATA["scatter"]["series"].items()):
         assert np.allclose(dots.get_offsets(), np.stack(pair, 1))
         assert dots.get_label() == f"{name} (9)"
+
+
+def test_a_figure_without_a_point_is_left_out():
+    def panel(*series):
+        found = {str(at): one for at, one in enumerate(series)}
+        return Panel("points", "", "", "", "", "", {"series": found})
+
+    line, none, some = ([0, 1], [0, 1], None), ([], [], []), ([1], [2], [0.1])
+    assert not panels.measured(panel(line, none))
+    assert panels.measured(panel(line, none, some))
+    assert panels.measured(panel(line))
+    assert panels.measured(Panel("bars", "", "", "", "", "", {}))

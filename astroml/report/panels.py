@@ -19,7 +19,15 @@ def own_figures(evidence: Evidence) -> list[dict]:
         asked += task.panels(*evidence.compared)
     if hasattr(task, "catalog_panels") and (pair := evidence.catalog):
         asked += task.catalog_panels(*pair)
-    return [charts.drawn(panel) for panel in asked]
+    return [charts.drawn(panel) for panel in asked if measured(panel)]
+
+
+def measured(panel: Panel) -> bool:
+    """Say whether a figure of points has any: of small samples no bin may be full enough."""
+    if panel.kind != "points":
+        return True
+    points = [x for x, _, error in panel.data["series"].values() if error is not None]
+    return not points or any(map(len, points))
 
 
 def calibration_figures(evidence: Evidence) -> list[dict]:
