@@ -90,7 +90,9 @@ def test_every_task_can_be_exported(tmp_path, task, ending):
     pytest.importorskip("onnxruntime")
     path, *_ = made(tmp_path, task)
     if (task, ending) == ("tidal", ".onnx"):  # running maxima along the rings
-        with pytest.raises(AstromlError, match=r"cannot be written as ONNX .*cummax.*write a \.pt2"):
+        with pytest.raises(
+            AstromlError, match=r"cannot be written as ONNX .*cummax.*write a \.pt2"
+        ):
             export.export(path, tmp_path / f"{task}{ending}")
         return
     export.export(path, tmp_path / f"{task}{ending}")
