@@ -89,6 +89,12 @@ def test_onnx_runtime_runs_what_was_written(tmp_path, views):
 def test_every_task_can_be_exported(tmp_path, task, ending):
     pytest.importorskip("onnxruntime")
     path, *_ = made(tmp_path, task)
+    if (task, ending) == ("tidal", ".onnx"):  # running maxima along the rings
+        with pytest.raises(
+            AstromlError, match=r"cannot be written as ONNX .*cummax.*write a \.pt2"
+        ):
+            export.export(path, tmp_path / f"{task}{ending}")
+        return
     export.export(path, tmp_path / f"{task}{ending}")
     assert (tmp_path / f"{task}{ending}").stat().st_size > 10_000
 
