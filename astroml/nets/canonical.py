@@ -171,7 +171,7 @@ def total_flux(flux: Tensor, sigma: Tensor) -> Tensor:
     size = flux.shape[-1]
     at = torch.arange(size, device=flux.device) - (size - 1) / 2
     inside = torch.hypot(at[:, None], at) <= APERTURE * size
-    error = sigma.square().sum(1).sqrt() * math.sqrt(max(int(inside.sum()), 1))
+    error = sigma.square().sum(1).sqrt() * inside.sum().clamp(min=1.0).sqrt()
     return torch.maximum((flux * inside).sum((1, 2, 3)), FAINTEST * error)
 
 
