@@ -97,9 +97,11 @@ train(task, options, [shard], weights)
 # %%
 history = json.loads(weights.with_suffix(".json").read_text())["history"]
 plt.figure(figsize=(6, 3), layout="constrained")
-for name in history[0]:
+# A part that takes every fifth turn may have none in a short epoch: a gap, not a number.
+for name in dict.fromkeys(name for epoch in history for name in epoch):
     if name.startswith(("train", "val")):
-        plt.plot([epoch[name] for epoch in history], marker="o", label=name)
+        losses = [epoch.get(name, float("nan")) for epoch in history]
+        plt.plot(losses, marker="o", label=name)
 plt.xlabel("epoch")
 plt.ylabel("loss")
 plt.legend()
