@@ -229,9 +229,15 @@ def notebook_pages():
 
 
 def notebook_task():
-    """The task of the notebooks: the first that has a label for each object."""
-    known = [task for task in TASKS if hasattr(load_task(task), "LABEL")]
+    """The task of the notebooks: the first that learns from a label of each object."""
+    known = [task for task in JOINED if needs_label(load_task(task))]
     return (known or TASKS)[0]
+
+
+def needs_label(task):
+    """Whether a task learns from a label: that of an anomaly is for its metrics alone."""
+    label = getattr(task, "LABEL", None)
+    return label is not None and label not in getattr(task, "OPTIONAL", ())
 
 
 def notebook_values(name):
