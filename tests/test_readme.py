@@ -148,7 +148,7 @@ def test_the_python_runs(tmp_path, monkeypatch):
     (text,) = blocks("python")
     with pytest.raises(TypeError, match="NoneType"):  # cutout is the last, and finds no store
         exec(text, {})
-    assert seen == [(20,), [1000369]]
+    assert seen == [(20,), [101002395]]
 
 
 def test_the_tables_are_those_of_the_records():

@@ -255,7 +255,10 @@ def draw_loss(history: list[dict], kept: int | None = None) -> Callable:
         axes.set(xlabel="epoch", ylabel="loss")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(True)
-        axes.legend(fontsize=10 if len(curves) > 4 else None)
+        if len(curves) > 4:
+            figure.legend(loc="outside lower center", ncols=3, fontsize=9)
+        else:
+            axes.legend()
 
     return draw
 
