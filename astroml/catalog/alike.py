@@ -224,7 +224,7 @@ def _told(found: Sheet, out: Path | None) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from astroml.catalog.answer import as_text
+    from astroml.catalog.answer import as_text, width_of_output
 
     if out:
         formats.write(found, out)
@@ -233,7 +233,8 @@ def _told(found: Sheet, out: Path | None) -> None:
     names = [name for name in PRINTED if name in found.table.column_names]
     shown = Table()
     for name in names:
-        shown.add_column(name, justify="right")
+        # An object_id that is cut off cannot be asked for.
+        shown.add_column(name, justify="right", overflow="fold")
     for row in found.table.select(names).slice(0, SHOWN).to_pylist():
         shown.add_row(*(as_text(name, value) for name, value in row.items()))
-    Console().print(shown)
+    Console(width=width_of_output()).print(shown)

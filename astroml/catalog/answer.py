@@ -81,16 +81,20 @@ def _show(found: Catalog) -> None:
     from rich.table import Table
 
     head = query.ask(found.run.connection, found.query, most=SHOWN + 1)
-    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000
     table = Table()
     for one in head.schema:
         table.add_column(one.name, justify="left" if str(one.type) == "string" else "right")
     for row in head.slice(0, SHOWN).to_pylist():
         table.add_row(*(as_text(name, value) for name, value in row.items()))
-    console = Console(width=width)
+    console = Console(width=width_of_output())
     console.print(table)
     more = f"the first {SHOWN} rows; --out FILE writes all" if len(head) > SHOWN else ""
     console.print(more or f"{len(head)} row{'s' * (len(head) != 1)}", highlight=False)
+
+
+def width_of_output() -> int:
+    """Return the characters of a line: a terminal's; a file or a pipe takes any."""
+    return shutil.get_terminal_size().columns if sys.stdout.isatty() else 10_000
 
 
 def as_text(name: str, value) -> str:
