@@ -8,8 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from torch import nn
-from toy import toy_store
+from toy import TwoParts, toy_store
 
 from astroml import config, tasks, train
 from astroml.errors import AstromlError
@@ -190,15 +189,6 @@ def test_a_cutout_too_large_to_learn_from_is_said(store, tmp_path, monkeypatch):
     monkeypatch.setattr(net, "objectives", Tight(net.objectives, 0))
     with pytest.raises(AstromlError, match="does not hold one cutout and its gradients"):
         train.train("photoz", options(), [store], tmp_path / "p.safetensors", device="cpu")
-
-
-class TwoParts(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.critic, self.generator = nn.Linear(2, 1), nn.Linear(2, 2)
-
-    def parts(self):
-        return {"critic": self.critic.parameters(), "generator": self.generator.parameters()}
 
 
 def in_turns(net, batch, most=99, within="generator"):

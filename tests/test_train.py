@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
-from toy import SKIES, toy_store
+from toy import SKIES, TwoParts, toy_store
 
 from astroml import config, tasks, train
 from astroml.config import TrainOptions
@@ -137,15 +137,6 @@ def test_find_lr_draws_and_suggests(store, tmp_path, capsys, monkeypatch):
 
 
 # Several parts
-
-
-class TwoParts(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.critic, self.generator = nn.Linear(2, 1), nn.Linear(2, 2)
-
-    def parts(self):
-        return {"critic": self.critic.parameters(), "generator": self.generator.parameters()}
 
 
 def test_each_part_has_its_own_optimiser(store):

@@ -1,6 +1,7 @@
 """Toy skies: small stores with a signal that each task can learn in seconds."""
 
 import numpy as np
+from torch import nn
 
 from astroml import tasks
 from astroml.photometry import photometry_columns
@@ -234,3 +235,14 @@ FLOORS = {
 }
 """Task name -> how it is trained on its toy sky, and what it must reach there: ``least`` at least,
 or ``most`` at most, where small is good."""
+
+
+class TwoParts(nn.Module):
+    """A network of two parts that take turns."""
+
+    def __init__(self):
+        super().__init__()
+        self.critic, self.generator = nn.Linear(2, 1), nn.Linear(2, 2)
+
+    def parts(self):
+        return {"critic": self.critic.parameters(), "generator": self.generator.parameters()}

@@ -13,6 +13,19 @@ PATCH, PLACE, DEFECT = 100, 101, 102
 """Streams of random numbers that are drawn here; a task's own are below 100."""
 
 
+UNITS = {
+    "ra": "deg",
+    "dec": "deg",
+    "ebv": "mag",
+    "seeing": "arcsec",
+    "psf_fwhm": "arcsec",
+    "psf_phi": "rad",
+    "sigma": "nJy",
+    "background": "nJy",
+}
+"""Units of where an object is, and how it is seen."""
+
+
 def stream(seed: int, which: int, *index: int) -> np.random.Generator:
     """Return the generator of one object for one purpose, whatever else is drawn."""
     return np.random.default_rng([seed, which, *index])

@@ -42,6 +42,21 @@ PIECE = 20_000
 """Components whose spectra are in memory at once."""
 
 
+UNITS = {
+    "part_x": "arcsec",
+    "part_y": "arcsec",
+    "part_phi": "rad",
+    "part_r_e": "arcsec",
+    "part_width": "arcsec",
+    "part_flux": "nJy",
+    "part_mag": "mag",
+    "part_dust": "mag",
+    "part_arm_phase": "rad",
+    "part_arm_pitch": "rad",
+}
+"""Units of the components' columns in a population."""
+
+
 def component(**facts: float) -> dict[str, float]:
     """Return a component; what is not said is round, smooth, old and at the centre."""
     return EMPTY | {"shape": SERSIC} | facts

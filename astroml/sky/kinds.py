@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import torch
 
 from astroml.errors import AstromlError
 from astroml.sky.conditions import stream
@@ -101,3 +102,22 @@ def fresh_population(
     own = (seed + 1) * FRESH + number
     columns = population(sky.model_copy(update={"objects": batch_size}), survey, own)
     return columns | {"object_id": number * batch_size + columns["object_id"]}, own
+
+
+def as_stored(columns: dict, drawn: dict, labels: dict, device: str) -> dict:
+    """Return a batch as a store's objects are read: pixels, what was seen, where, and labels.
+
+    Parameters
+    ----------
+    columns : dict
+        Of the population.
+    drawn : dict
+        Tensors on the device: pixels, noise, seeing.
+    labels : dict
+        Columns (n,).
+    device : str
+        ``cpu`` or ``cuda``.
+    """
+    ebv = torch.from_numpy(columns["ebv"].astype(np.float32)).to(device)
+    where = {name: columns[name] for name in ("object_id", "ra", "dec", "group")}
+    return drawn | {"ebv": ebv} | where | labels

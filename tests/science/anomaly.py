@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 from run import metrics_of
-from steps import step
+from steps import SPENT, Evaluation
 
 from astroml import store
 from astroml.rows import join, read_rows
@@ -56,59 +56,17 @@ EACH = (
 """Keys that each model and method has too; those of PCA + isolation forest end in baseline."""
 
 
-class Evaluation:
-    """The commands of the evaluation in one folder, each skipped where nothing changed."""
-
-    def __init__(self, folder: Path, astroml):
-        self.folder, self.astroml = folder, astroml
-
-    def run(self, out: Path, inputs: list[Path], *words) -> float:
-        """Run a command that writes ``out``; return the seconds it took."""
-        return step(out, inputs, list(words), lambda: self.astroml(*words, "--out", out))
-
-    def sky(self, name: str, options: dict, seed: int, splits="{}") -> Path:
-        """Simulate a store."""
-        out = self.folder / f"{name}.h5"
-        self.run(
-            out, [], "simulate", "--task", "anomaly", "--to", "store", *HSC, "--size", 64,
-            "--seed", seed, "--splits", splits, "--options", json.dumps(options),
-        )  # fmt: skip
-        return out
-
-    def train(self, data: Path, seed: int) -> tuple[Path, float]:
-        """Train the models on all of a sky, what is rare in it too; return weights and seconds."""
-        out = self.folder / f"anomaly.{seed}.safetensors"
-        options = OPTIONS | {"train": OPTIONS["train"] | {"seed": seed}}
-        seconds = self.run(
-            out, [data], "train", "--task", "anomaly", "--store", data, *HSC[:2],
-            "--work", self.folder / f"anomaly.{seed}.work", "--options", json.dumps(options),
-        )  # fmt: skip
-        return out, seconds
-
-    def infer(self, data: Path, weights: Path) -> tuple[Path, float]:
-        """Score a store; return the rows and the seconds."""
-        out = self.folder / f"{data.stem}.{weights.stem}.rows.parquet"
-        words = ("infer", "--task", "anomaly", "--store", data, "--weights", weights)
-        return out, self.run(out, [data, weights], *words)
-
-    def score(self, data: Path, rows: Path) -> Path:
-        """Measure all rows of a store."""
-        out = rows.with_suffix(".metrics.json")
-        words = ("score", "--task", "anomaly", "--rows", rows, "--store", data, "--split", "all")
-        self.run(out, [data, rows], *words)
-        return out
-
-
 def evaluate(folder: Path, astroml) -> dict:
     """Simulate, train two seeds, infer and score; return the record."""
-    run, found, seconds = Evaluation(folder, astroml), [], 0.0
+    run, found = Evaluation("anomaly", folder, astroml, HSC, ("--size", 64)), []
     data = run.sky("train", TRAIN, SEED + 200, SPLITS)
     test = run.sky("test", TEST, SEED + 100)
+    before = len(SPENT)
     for seed in SEEDS:
-        weights, trained = run.train(data, seed)
-        rows, scored = run.infer(test, weights)
-        found.append(rows)
-        seconds += trained + scored
+        options = OPTIONS | {"train": OPTIONS["train"] | {"seed": seed}}
+        weights, _ = run.train(f"anomaly.{seed}", data, options)
+        found.append(run.infer(test, weights, f"test.anomaly.{seed}"))
+    seconds = sum(SPENT[before:])
     first = run.score(test, found[0])
     told = json.loads(first.read_text())["metrics"]
     of_models = [f"{key}_{name}" for name in (*SCORES, *OUTLIERS) for key in EACH]

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import redsequence
 from run import metrics_of
-from steps import step
+from steps import Evaluation, step
 
 from astroml import store
 from astroml.sky import groups
@@ -67,35 +67,6 @@ FILTER_KEYS = {
 }
 
 
-class Evaluation:
-    """The commands of the evaluation in one folder, each skipped where nothing changed."""
-
-    def __init__(self, folder: Path, astroml):
-        self.folder, self.astroml = folder, astroml
-
-    def run(self, out: Path, inputs: list[Path], *words) -> float:
-        """Run a command that writes ``out``; return the seconds it took."""
-        return step(out, inputs, list(words), lambda: self.astroml(*words, "--out", out))
-
-    def sky(self, name: str, options: dict, seed: int, splits="{}") -> Path:
-        """Simulate a store."""
-        out = self.folder / f"{name}.h5"
-        self.run(
-            out, [], "simulate", "--task", "cluster", "--to", "store", *DECALS,
-            "--size", SIZE, "--scale", SCALE, "--seed", seed, "--splits", splits,
-            "--options", json.dumps(options),
-        )  # fmt: skip
-        return out
-
-    def measure(self, data: Path, weights: Path) -> Path:
-        """Score all rows of a store; return the metrics."""
-        rows, out = data.with_suffix(".rows.parquet"), data.with_suffix(".metrics.json")
-        words = ("--task", "cluster", "--store", data)
-        self.run(rows, [data, weights], "infer", *words, "--weights", weights)
-        self.run(out, [data, rows], "score", *words, "--rows", rows, "--split", "all")
-        return out
-
-
 def catalogs(options: dict, seed: int) -> tuple[list[dict], dict]:
     """Return the galaxy catalogs of a sky's tiles, as an extractor has them, and the tiles."""
     survey = load_survey("decals", list(BANDS)).rescaled(SCALE)
@@ -136,16 +107,11 @@ def by_redshift(path: Path) -> dict[str, float]:
 
 def evaluate(folder: Path, astroml) -> dict:
     """Simulate, train, infer and score; return the record."""
-    run = Evaluation(folder, astroml)
+    run = Evaluation("cluster", folder, astroml, DECALS, ("--size", SIZE, "--scale", SCALE))
     test = run.sky("test", TEST, SEED + 100)
     val = run.sky("val", VAL, SEED + 200, "{val: 0.9, test: 0}")
-    weights = folder / "cluster.safetensors"
-    seconds = run.run(
-        weights, [val], "train", "--task", "cluster", "--store", val, *DECALS[:2],
-        "--work", folder / "cluster.work", "--options", json.dumps(OPTIONS),
-        "--sky", json.dumps(SKY),
-    )  # fmt: skip
-    found, other = run.measure(test, weights), matched_filter(test)
+    weights, seconds = run.train("cluster", val, OPTIONS, sky=SKY)
+    found, other = run.score(test, run.infer(test, weights)), matched_filter(test)
     values, errors = metrics_of(found, {name: name for name in KEYS})
     rivals, spread = metrics_of(other, FILTER_KEYS)
     record = {"seed": SEED, **values, **rivals}

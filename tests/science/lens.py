@@ -8,7 +8,7 @@ import foreign
 import numpy as np
 from run import metrics_of
 from sklearn.metrics import roc_auc_score
-from steps import step
+from steps import Evaluation, step
 
 from astroml import store, tasks
 from astroml.rows import join, read_rows
@@ -17,6 +17,7 @@ from astroml.tasks.lens.baselines import fitted, measured
 SEED = 1
 HSC = ("--survey", "hsc", "--bands", "g,r,i")
 DES = ("--survey", "des", "--bands", "g,r,i")
+PIXELS = ("--size", 64)
 TEST = {"objects": 54_000, "lens_fraction": 4 / 54, "theta_e_law": "sky"}
 """4,000 lenses as on the sky, of which about half can be detected, and 50,000 others."""
 VAL = {"objects": 12_000, "lens_fraction": 4 / 54}
@@ -50,52 +51,6 @@ KEYS = {
     "ece": "ece",
 }
 LENS = tasks.load("lens")
-
-
-class Evaluation:
-    """The commands of an evaluation in one folder, each skipped where nothing changed."""
-
-    def __init__(self, folder: Path, astroml):
-        self.folder, self.astroml = folder, astroml
-
-    def run(self, out: Path, inputs: list[Path], *words) -> float:
-        """Run a command that writes ``out``."""
-        return step(out, inputs, words, lambda: self.astroml(*words, "--out", out))
-
-    def sky(self, name: str, survey: tuple, options: dict, seed: int, splits="{}") -> Path:
-        """Simulate a store."""
-        out = self.folder / f"{name}.h5"
-        self.run(
-            out, [], "simulate", "--task", "lens", "--to", "store", *survey, "--size", 64,
-            "--seed", seed, "--splits", splits, "--options", json.dumps(options),
-        )  # fmt: skip
-        return out
-
-    def train(
-        self, name: str, survey: tuple, val: Path, options: dict, sky: dict
-    ) -> tuple[Path, float]:
-        """Train on fresh skies; return the weights and the seconds."""
-        out = self.folder / f"{name}.safetensors"
-        seconds = self.run(
-            out, [val], "train", "--task", "lens", "--store", val, *survey[:2],
-            "--work", self.folder / f"{name}.work", "--options", json.dumps(options),
-            "--sky", json.dumps(sky),
-        )  # fmt: skip
-        return out, seconds
-
-    def infer(self, data: Path, weights: Path) -> Path:
-        """Score a store."""
-        out = data.with_suffix(".rows.parquet")
-        words = ("infer", "--task", "lens", "--store", data, "--weights", weights)
-        self.run(out, [data, weights], *words)
-        return out
-
-    def score(self, data: Path, rows: Path) -> Path:
-        """Measure all rows of a store."""
-        out = data.with_suffix(".metrics.json")
-        words = ("score", "--task", "lens", "--rows", rows, "--store", data, "--split", "all")
-        self.run(out, [data, rows], *words)
-        return out
 
 
 def features_of(data: Path) -> Path:
@@ -132,13 +87,13 @@ def area(truth, scores, draws=100) -> tuple[float, float]:
 
 def hsc(run: Evaluation) -> tuple[dict, dict]:
     """Evaluate on the simulated HSC sky: network, baseline, foreign mocks."""
-    test = run.sky("test", HSC, TEST, SEED + 100)
+    test = run.sky("test", TEST, SEED + 100)
     # Normalisation is fitted on the train split: a tenth; all else validates.
-    val = run.sky("val", HSC, VAL, SEED + 200, "{val: 0.9, test: 0}")
-    weights, seconds = run.train("lens", HSC, val, OPTIONS, {})
+    val = run.sky("val", VAL, SEED + 200, "{val: 0.9, test: 0}")
+    weights, seconds = run.train("lens", val, OPTIONS)
     values, errors = metrics_of(run.score(test, run.infer(test, weights)), KEYS)
     values["train_time_s"] = round(seconds)
-    sky = run.sky("baseline", HSC, BASELINE, SEED + 300)
+    sky = run.sky("baseline", BASELINE, SEED + 300)
     values["auroc_baseline"], errors["auroc_baseline"] = baseline(sky, test)
     other = run.folder / "foreign.h5"
     source = Path(foreign.__file__)
@@ -159,9 +114,9 @@ def des(run: Evaluation) -> tuple[dict, dict]:
         real, [manifest], "ingest", "--manifest", manifest, "--root", root, "--survey", "des",
         "--options", ingest, "--rejects", run.folder / "des_rejects.parquet",
     )  # fmt: skip
-    test = run.sky("des_test", DES, DES_TEST, SEED + 400)
-    val = run.sky("des_val", DES, DES_VAL, SEED + 500, "{val: 0.9, test: 0}")
-    weights, seconds = run.train("des", DES, val, DES_OPTIONS, DES_SKY)
+    test = run.sky("des_test", DES_TEST, SEED + 400, survey=DES)
+    val = run.sky("des_val", DES_VAL, SEED + 500, "{val: 0.9, test: 0}", DES)
+    weights, seconds = run.train("des", val, DES_OPTIONS, DES, DES_SKY)
     arcs, pairs = run.folder / "des_arcs.h5", run.folder / "des_grid.h5"
     words = ("inject", "--store", real, "--survey", "des", "--options")
     run.run(arcs, [real], *words, json.dumps({"copies": COPIES, "seed": SEED}))
@@ -209,7 +164,7 @@ def share_error(share: float, trials: int) -> float:
 
 def evaluate(folder: Path, astroml) -> dict:
     """Run both evaluations; return the record."""
-    run = Evaluation(folder, astroml)
+    run = Evaluation("lens", folder, astroml, HSC, PIXELS)
     values, errors = hsc(run)
     real, spread = des(run)
     return {"seed": SEED, **values, **real, "errors": errors | spread}

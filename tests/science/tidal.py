@@ -7,9 +7,10 @@ import json
 from pathlib import Path
 
 import numpy as np
-from lens import area, step
+from lens import area
 from run import metrics_of
 from sklearn.ensemble import HistGradientBoostingClassifier
+from steps import Evaluation, step
 
 from astroml import store
 
@@ -63,43 +64,6 @@ OTHER_OPTIONS = {"train": {"fresh": 3_000, "fresh_only": True, "epochs": 4, "pat
 BATCH = 250
 
 
-class Evaluation:
-    """The commands of the evaluation in one folder, each skipped where nothing changed."""
-
-    def __init__(self, folder: Path, astroml):
-        self.folder, self.astroml = folder, astroml
-
-    def run(self, out: Path, inputs: list[Path], *words) -> float:
-        """Run a command that writes ``out``; return the seconds it took."""
-        return step(out, inputs, list(words), lambda: self.astroml(*words, "--out", out))
-
-    def sky(self, name: str, options: dict, seed: int, splits="{}", survey=HSC) -> Path:
-        """Simulate a store."""
-        out = self.folder / f"{name}.h5"
-        self.run(
-            out, [], "simulate", "--task", "tidal", "--to", "store", *survey, *PIXELS,
-            "--seed", seed, "--splits", splits, "--options", json.dumps(options),
-        )  # fmt: skip
-        return out
-
-    def train(self, name: str, val: Path, options: dict, survey=HSC) -> tuple[Path, float]:
-        """Train on fresh skies; return the weights and the seconds."""
-        out = self.folder / f"{name}.safetensors"
-        seconds = self.run(
-            out, [val], "train", "--task", "tidal", "--store", val, *survey[:2],
-            "--work", self.folder / f"{name}.work", "--options", json.dumps(options),
-        )  # fmt: skip
-        return out, seconds
-
-    def measure(self, data: Path, weights: Path) -> Path:
-        """Score all rows of a store; return the metrics."""
-        rows, out = data.with_suffix(".rows.parquet"), data.with_suffix(".metrics.json")
-        words = ("--task", "tidal", "--store", data)
-        self.run(rows, [data, weights], "infer", *words, "--weights", weights)
-        self.run(out, [data, rows], "score", *words, "--rows", rows, "--split", "all")
-        return out
-
-
 def features_of(data: Path) -> np.ndarray:
     """Return the shape statistics (n, k) of a store."""
     from astroml.tasks.tidal.features import features
@@ -147,16 +111,16 @@ def top_of(name: str) -> float:
 
 def evaluate(folder: Path, astroml) -> dict:
     """Simulate, train, infer and score; return the record."""
-    run = Evaluation(folder, astroml)
+    run = Evaluation("tidal", folder, astroml, HSC, PIXELS)
     test = run.sky("test", TEST, SEED + 100)
     bright = run.sky("bright", BRIGHT, SEED + 120)
     removed = run.sky("removed", REMOVED, SEED + 150)
     val = run.sky("val", VAL, SEED + 200, "{val: 0.9, test: 0}")
     weights, seconds = run.train("tidal", val, OPTIONS)
     found = {
-        run.measure(test, weights): {name: name for name in KEYS},
-        run.measure(bright, weights): {name: name for name in BRIGHT_KEYS},
-        run.measure(removed, weights): {"auroc": "auroc_features_removed"},
+        run.score(test, run.infer(test, weights)): {name: name for name in KEYS},
+        run.score(bright, run.infer(bright, weights)): {name: name for name in BRIGHT_KEYS},
+        run.score(removed, run.infer(removed, weights)): {"auroc": "auroc_features_removed"},
     }
     values, errors = {}, {}
     for path, names in found.items():
@@ -179,4 +143,4 @@ def shallower(run: Evaluation, name: str, survey: tuple) -> dict[str, float]:
     test = run.sky(f"{name}_test", OTHER_TEST, SEED + 400, survey=survey)
     val = run.sky(f"{name}_val", OTHER_VAL, SEED + 500, "{val: 0.9, test: 0}", survey)
     weights, _ = run.train(name, val, OTHER_OPTIONS, survey)
-    return recall(run.measure(test, weights))
+    return recall(run.score(test, run.infer(test, weights)))

@@ -9,11 +9,12 @@ from astroml.errors import AstromlError
 from astroml.nets import artefacts
 from astroml.sky import galaxies, noise, oddities, ordinary, profiles
 from astroml.sky import render as pixels
+from astroml.sky.conditions import UNITS as SEEN
 from astroml.sky.conditions import conditions, defects, places
 from astroml.sky.conditions import stream as generator
 from astroml.sky.counts import WAVELENGTH
 from astroml.sky.galaxies import MAG_WAVELENGTH
-from astroml.sky.kinds import draw_kinds, fresh_population, refuse_unknown
+from astroml.sky.kinds import as_stored, draw_kinds, fresh_population, refuse_unknown
 from astroml.survey import NJY_PER_ZERO_MAG, Survey, galactic_extinction
 from astroml.tasks.anomaly.kinds import ARTEFACTS, INTERESTING, NORMAL, Sky
 
@@ -28,40 +29,32 @@ SCATTER = 0.04
 SLOTS = 40
 """Most components of an object's neighbours and of what makes it rare."""
 
-UNITS = {
-    "ra": "deg",
-    "dec": "deg",
-    "ebv": "mag",
-    "mag_i": "mag",
-    "mag_r": "mag",
-    "seeing": "arcsec",
-    "psf_fwhm": "arcsec",
-    "psf_phi": "rad",
-    "sigma": "nJy",
-    "background": "nJy",
-    "source_flux": "nJy",
-    "part_flux": "nJy",
-    "part_mag": "mag",
-    "part_dust": "mag",
-    "part_arm_phase": "rad",
-    "part_arm_pitch": "rad",
-    "tail_flux": "nJy",
-    "tail_phase": "rad",
-    "tail_span": "rad",
-    "tail_radius": "arcsec",
-    "tail_inner": "arcsec",
-    "lens_theta_e": "arcsec",
-} | {
-    f"{kind}_{name}": unit
-    for kind in ("part", "lens", "source", "tail")
-    for name, unit in {
-        "x": "arcsec",
-        "y": "arcsec",
-        "phi": "rad",
-        "r_e": "arcsec",
-        "width": "arcsec",
-    }.items()
-}
+UNITS = (
+    SEEN
+    | galaxies.UNITS
+    | {
+        "mag_i": "mag",
+        "mag_r": "mag",
+        "source_flux": "nJy",
+        "tail_flux": "nJy",
+        "tail_phase": "rad",
+        "tail_span": "rad",
+        "tail_radius": "arcsec",
+        "tail_inner": "arcsec",
+        "lens_theta_e": "arcsec",
+    }
+    | {
+        f"{kind}_{name}": unit
+        for kind in ("lens", "source", "tail")
+        for name, unit in {
+            "x": "arcsec",
+            "y": "arcsec",
+            "phi": "rad",
+            "r_e": "arcsec",
+            "width": "arcsec",
+        }.items()
+    }
+)
 """Unit of each column of the population that has one."""
 
 
@@ -193,10 +186,8 @@ def fresh(
     columns, own = fresh_population(population, sky, survey, batch_size, seed, number)
     drawn = draw_cutouts(columns, survey, size, np.arange(batch_size), device, own)
     known = labels(columns, {"psf_fwhm": columns["psf_fwhm"]})
-    ebv = torch.from_numpy(columns["ebv"].astype(np.float32)).to(device)
     kept = {name: drawn[name] for name in ("image", "mask", "sigma", "psf_fwhm")}
-    places_ = {name: columns[name] for name in ("object_id", "ra", "dec", "group")}
-    return kept | {"ebv": ebv} | places_ | known
+    return as_stored(columns, kept, known, device)
 
 
 def _kinds(sky: Sky, seed: int) -> np.ndarray:

@@ -9,9 +9,10 @@ import torch
 
 from astroml.errors import AstromlError
 from astroml.sky import bright, groups, members, noise, patch
+from astroml.sky.conditions import UNITS as SEEN
 from astroml.sky.conditions import conditions, defects
 from astroml.sky.conditions import stream as generator
-from astroml.sky.kinds import draw_kinds, fresh_population
+from astroml.sky.kinds import as_stored, draw_kinds, fresh_population
 from astroml.sky.lensing import angular_scale, comoving_distance
 from astroml.sky.wide import draw_tiles
 from astroml.survey import Survey
@@ -29,10 +30,7 @@ PLANES = ("truth",)
 TRUTH = {"ra": "deg", "dec": "deg", "z": "", "richness": ""}
 """What a store tells of each cluster, and its unit."""
 
-UNITS = {
-    "ra": "deg",
-    "dec": "deg",
-    "ebv": "mag",
+UNITS = SEEN | {
     "half": "arcsec",
     "bright_mag": "mag",
     "disc_mag": "mag",
@@ -40,11 +38,6 @@ UNITS = {
     "disc_phi": "rad",
     "disc_pitch": "rad",
     "system_bcg": "mag",
-    "seeing": "arcsec",
-    "psf_fwhm": "arcsec",
-    "psf_phi": "rad",
-    "sigma": "nJy",
-    "background": "nJy",
 } | {f"{kind}_{name}": "arcsec" for kind in ("bright", "disc", "system") for name in "xy"} | {
     f"cluster_{name}_{slot}": unit for name, unit in TRUTH.items() if unit for slot in range(SLOTS)
 }  # fmt: skip
@@ -350,7 +343,5 @@ def fresh(
     drawn = draw_tiles(columns, survey, size, np.arange(batch_size), device, own)
     known = truth(columns, np.arange(batch_size), survey, size)
     drawn["truth"] = torch.from_numpy(known.pop("truth")).to(device)
-    drawn["ebv"] = torch.from_numpy(columns["ebv"].astype(np.float32)).to(device)
-    places = {name: columns[name] for name in ("object_id", "ra", "dec", "group")}
     told = labels(columns, known | {"psf_fwhm": columns["psf_fwhm"]})
-    return drawn | places | told
+    return as_stored(columns, drawn, told, device)

@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import torch
 
 from astroml.sky import galaxies
+from astroml.sky.conditions import UNITS as SEEN
 from astroml.sky.conditions import conditions, defects, places
 from astroml.sky.conditions import stream as generator
 from astroml.sky.hosts import inject
-from astroml.sky.kinds import draw_kinds, fresh_population, hosts_of
+from astroml.sky.kinds import as_stored, draw_kinds, fresh_population, hosts_of
 from astroml.sky.lenses import draw_lens, draw_source
 from astroml.sky.noise import CLEAN
 from astroml.sky.render import draw_cutouts, render
@@ -25,39 +25,31 @@ AROUND = 6
 """Streams of random numbers; a generator is seeded by (seed, stream, object). 4 and 5 are those of
 injected arcs."""
 
-UNITS = {
-    "ra": "deg",
-    "dec": "deg",
-    "ebv": "mag",
-    "theta_e": "arcsec",
-    "arc_snr": "",
-    "lens_mag": "mag",
-    "seeing": "arcsec",
-    "psf_fwhm": "arcsec",
-    "psf_phi": "rad",
-    "sigma": "nJy",
-    "background": "nJy",
-    "mag_i": "mag",
-    "dispersion": "km/s",
-    "source_mag_r": "mag",
-    "source_flux": "nJy",
-    "part_flux": "nJy",
-    "part_mag": "mag",
-    "part_dust": "mag",
-    "part_arm_phase": "rad",
-    "part_arm_pitch": "rad",
-} | {
-    f"{kind}_{name}": unit
-    for kind in ("part", "lens", "source")
-    for name, unit in {
-        "x": "arcsec",
-        "y": "arcsec",
-        "phi": "rad",
-        "r_e": "arcsec",
-        "width": "arcsec",
+UNITS = (
+    SEEN
+    | galaxies.UNITS
+    | {
         "theta_e": "arcsec",
-    }.items()
-}
+        "arc_snr": "",
+        "lens_mag": "mag",
+        "mag_i": "mag",
+        "dispersion": "km/s",
+        "source_mag_r": "mag",
+        "source_flux": "nJy",
+    }
+    | {
+        f"{kind}_{name}": unit
+        for kind in ("lens", "source")
+        for name, unit in {
+            "x": "arcsec",
+            "y": "arcsec",
+            "phi": "rad",
+            "r_e": "arcsec",
+            "width": "arcsec",
+            "theta_e": "arcsec",
+        }.items()
+    }
+)
 """Unit of each column of the population that has one."""
 
 
@@ -187,9 +179,7 @@ def fresh(
     drawn = draw_cutouts(columns, survey, size, np.arange(batch_size), device, own)
     measured = {name: drawn.pop(name).cpu().numpy() for name in ("arc_snr", "magnification")}
     known = labels(columns, measured | {"psf_fwhm": columns["psf_fwhm"]})
-    ebv = torch.from_numpy(columns["ebv"].astype(np.float32)).to(device)
-    places_ = {name: columns[name] for name in ("object_id", "ra", "dec", "group")}
-    return drawn | {"ebv": ebv} | places_ | known
+    return as_stored(columns, drawn, known, device)
 
 
 def _draw_object(sky, survey, wavelengths, seed: int, kind: str, key: int) -> dict:

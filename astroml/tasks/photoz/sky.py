@@ -9,6 +9,7 @@ import numpy as np
 
 from astroml.sky import counts, galaxies, morphology, profiles
 from astroml.sky.colours import k_correction, magnitudes
+from astroml.sky.conditions import UNITS as SEEN
 from astroml.sky.conditions import conditions, defects, places, stream
 from astroml.sky.lensing import angular_scale, distance_modulus
 from astroml.sky.render import render
@@ -32,28 +33,15 @@ per dex in radius (La Barbera et al. 2005, ApJ 626, 19)."""
 SMALLEST, LARGEST = 0.15, 12.0
 """Effective radii of the whole galaxy, arcsec, are kept between these."""
 
-UNITS = {
-    "ra": "deg",
-    "dec": "deg",
-    "ebv": "mag",
-    "mag_r": "mag",
-    "mag_abs": "mag",
-    "radius": "arcsec",
-    "psf_fwhm": "arcsec",
-    "psf_phi": "rad",
-    "sigma": "nJy",
-    "background": "nJy",
-    "part_flux": "nJy",
-    "part_mag": "mag",
-    "part_dust": "mag",
-    "part_x": "arcsec",
-    "part_y": "arcsec",
-    "part_phi": "rad",
-    "part_r_e": "arcsec",
-    "part_width": "arcsec",
-    "part_arm_phase": "rad",
-    "part_arm_pitch": "rad",
-}
+UNITS = (
+    SEEN
+    | galaxies.UNITS
+    | {
+        "mag_r": "mag",
+        "mag_abs": "mag",
+        "radius": "arcsec",
+    }
+)
 """Unit of each column of the population that has one."""
 
 

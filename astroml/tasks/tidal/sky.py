@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 
 from astroml.errors import AstromlError
 from astroml.sky import foreground, galaxies, nearby, tides
+from astroml.sky.conditions import UNITS as SEEN
 from astroml.sky.conditions import conditions, defects, places
 from astroml.sky.conditions import stream as generator
 from astroml.sky.disturb import inject
 from astroml.sky.halo import MEASURED, draw_cutouts, render
-from astroml.sky.kinds import draw_kinds, fresh_population, hosts_of, refuse_unknown
+from astroml.sky.kinds import as_stored, draw_kinds, fresh_population, hosts_of, refuse_unknown
 from astroml.sky.noise import CLEAN
 from astroml.survey import NJY_PER_ZERO_MAG, Survey, galactic_extinction
 from astroml.tasks.tidal.kinds import BITS, CLASSES, NEGATIVES, NUISANCES, POSITIVE, Sky
@@ -24,21 +24,13 @@ HOST, OWN, FEATURE = 1, 2, 3
 PLANES = ("truth",)
 """Planes of labels that ``render`` and ``inject`` return."""
 
-UNITS = {
-    "ra": "deg",
-    "dec": "deg",
-    "ebv": "mag",
+UNITS = SEEN | galaxies.UNITS | {
     "mu_feature": "mag / arcsec2",
     "feature_flux": "nJy",
     "feature_area": "arcsec2",
     "mag_r": "mag",
     "mag_abs": "mag",
     "radius": "arcsec",
-    "seeing": "arcsec",
-    "psf_fwhm": "arcsec",
-    "psf_phi": "rad",
-    "sigma": "nJy",
-    "background": "nJy",
     "feature_mu": "mag / arcsec2",
     "feature_mu_seen": "mag / arcsec2",
     "feature_phase": "rad",
@@ -47,16 +39,11 @@ UNITS = {
     "foreground_angle": "rad",
     "foreground_star": "mag",
     "foreground_size": "arcsec",
-    "part_flux": "nJy",
-    "part_mag": "mag",
-    "part_dust": "mag",
-    "part_arm_phase": "rad",
-    "part_arm_pitch": "rad",
 } | {
     f"{kind}_{name}": unit
-    for kind in ("part", "feature", "foreground")
+    for kind in ("feature", "foreground")
     for name, unit in {"x": "arcsec", "y": "arcsec", "phi": "rad", "width": "arcsec"}.items()
-} | {"part_r_e": "arcsec", "feature_radius": "arcsec", "feature_inner": "arcsec"}  # fmt: skip
+} | {"feature_radius": "arcsec", "feature_inner": "arcsec"}  # fmt: skip
 """Unit of each column of the population that has one."""
 
 
@@ -238,6 +225,4 @@ def fresh(
     drawn = draw_cutouts(columns, survey, size, np.arange(batch_size), device, own)
     measured = {name: drawn.pop(name).cpu().numpy() for name in MEASURED}
     known = labels(columns, measured | {"psf_fwhm": columns["psf_fwhm"]})
-    ebv = torch.from_numpy(columns["ebv"].astype(np.float32)).to(device)
-    places_ = {name: columns[name] for name in ("object_id", "ra", "dec", "group")}
-    return drawn | {"ebv": ebv} | places_ | known
+    return as_stored(columns, drawn, known, device)
