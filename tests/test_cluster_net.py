@@ -10,6 +10,7 @@ from scipy.ndimage import maximum_filter
 from astroml.nets.augment import COINS, view, view_plane
 from astroml.nets.batches import make_ready
 from astroml.nets.colours import BINS, BLUEST, BRIGHTEST, FAINTEST, MAGS, REDDEST, ColourBins
+from astroml.nets.finder import peaks_of
 from astroml.nets.normalise import Normalisation
 from astroml.nets.peaks import (
     NOWHERE,
@@ -57,6 +58,9 @@ def sky(n=8, size=128, seed=1, clusters=None):
         "image": NOISE * torch.randn((n, 3, size, size), generator=draw),
         "mask": torch.zeros((n, 3, size, size), dtype=torch.uint8),
         "ebv": torch.full((n,), 0.02),
+        "sigma": torch.full((n, 3), NOISE),
+        "psf_fwhm": torch.full((n, 3), 2.3),
+        "pixel_scale": torch.full((n,), 1.048),
         "truth": torch.zeros((n, size, size), dtype=torch.uint8),
         "cluster_z": torch.full((n, SLOTS), torch.nan),
         "cluster_richness": torch.full((n, SLOTS), torch.nan),
@@ -263,7 +267,7 @@ def test_runs_on_tiles_of_any_size(high, wide):
     batch = ready(raw)
     with torch.no_grad():
         output = small().eval()(batch)
-    peaks = cluster_net.peaks_of(wide)
+    peaks = peaks_of(wide)
     assert output["peak_logit"].shape == output["peak_x"].shape == (3, peaks)
     assert output["z_logits"].shape == (3, peaks, 70)
     assert all(values.isfinite().all() for values in output.values())
@@ -294,10 +298,10 @@ def test_the_same_sky_in_a_larger_tile_gives_the_same_peaks():
         place = torch.stack([output["peak_x"][0] + x, output["peak_y"][0] + y], 1) + (side - 1) / 2
         inner = ((place > 420) & (place < 600)).all(1) & (output["peak_logit"][0] > NOWHERE)
         # Of a tile the highest peaks are kept: the faint ones are not in both.
-        order = output["peak_logit"][0][inner].argsort(descending=True)[:10]
+        order = output["peak_logit"][0][inner].argsort(descending=True)[:6]
         values = [output[name][0][inner][order] for name in ("peak_logit", "richness_mean")]
         found.append((place[inner][order], *values, output["z_logits"][0][inner][order]))
-    assert len(found[0][0]) == 10
+    assert len(found[0][0]) == 6
     for one, other in zip(*found):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=2e-3)
 
@@ -359,7 +363,7 @@ def test_learns_a_few_tiles_by_heart():
     batch = ready(sky(8, 128, clusters=[6]))
     net = small(dropout=0.0)
     optimiser = torch.optim.AdamW(net.parameters(), lr=3e-3)
-    steps = 160
+    steps = 240
     for step in range(steps):
         for group in optimiser.param_groups:
             group["lr"] = 3e-3 * min(1, (step + 1) / 10, 2 * (1 - step / steps))

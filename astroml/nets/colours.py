@@ -53,9 +53,7 @@ class ColourBins(nn.Module):
     def __init__(self, bands: tuple[str, ...]):
         super().__init__()
         self.bands = len(bands)
-        known = [WAVELENGTH.get(band, 650) for band in bands]
-        dust = galactic_extinction(1.0, known)[0] * [band in WAVELENGTH for band in bands]
-        self.register_buffer("dust", torch.tensor(dust, dtype=torch.float32), persistent=False)
+        self.register_buffer("dust", dust_of(bands), persistent=False)
         colours = torch.linspace(BLUEST, REDDEST, BINS)
         self.register_buffer("colour_centres", colours, persistent=False)
         mags = torch.linspace(BRIGHTEST, FAINTEST, MAGS)
@@ -121,6 +119,13 @@ class ColourBins(nn.Module):
         """Return the Milky Way's extinction (n, band), mag, for a reddening (n,)."""
         ebv = torch.nan_to_num(ebv.float(), posinf=0, neginf=0).clamp(0, 2)
         return ebv[:, None] * self.dust
+
+
+def dust_of(bands: tuple[str, ...]) -> Tensor:
+    """Return the Milky Way's extinction per reddening (band,); 0 of an unknown band."""
+    known = [WAVELENGTH.get(band, 650) for band in bands]
+    dust = galactic_extinction(1.0, known)[0] * [band in WAVELENGTH for band in bands]
+    return torch.tensor(dust, dtype=torch.float32)
 
 
 def spread(values: Tensor, centres: Tensor) -> Tensor:

@@ -50,6 +50,7 @@ class Fresh:
             raise AstromlError("train.fresh needs a survey; name one with --survey")
         self.targets = tasks.load(task).targets
         self.survey = survey.like(header, store.shards[0].parent)
+        self.pixel_scale = float(header.pixel_scale)
         self.sky = sky or tasks.load(task).Sky()
         self.run, self.size = run, header.size
         self.batches = math.ceil(run.fresh / run.batch_size)
@@ -83,7 +84,8 @@ class Fresh:
             batch = self.module.fresh(
                 self.sky, self.survey, self.size, size, seed, which, str(fabric.device)
             )
-            yield self.targets(batch)[0] | batch
+            scale = torch.full((size,), self.pixel_scale, device=fabric.device)
+            yield self.targets(batch)[0] | batch | {"pixel_scale": scale}
 
     def _share(self, device: torch.device) -> Callable[[], None]:
         """Give the thread that draws the network's GPU, or as many threads of a CPU as it has.
