@@ -117,7 +117,9 @@ def fit_richness(
     """Fit the network's ln richness as a straight line of the truth, and the error's factor.
 
     A network that is not sure leans to the middle of what it learnt from: turned around, the line
-    takes that off, so that the estimate is right on average at each true richness.
+    takes that off, so that the estimate is right on average at each true richness. It is fitted
+    where clusters are rich, if enough of them are: the many poor ones lie at the end of what the
+    network knows, where what it says hardly falls any further, and would bend the line for all.
 
     Parameters
     ----------
@@ -135,7 +137,9 @@ def fit_richness(
     """
     if len(true) < redshift.FEWEST:
         return list(NEUTRAL["richness"]), NEUTRAL["richness_err"]
-    near = np.ones(len(true), bool)
+    rich = true >= np.log(RICH)
+    rich = rich if rich.sum() >= redshift.FEWEST else np.ones(len(true), bool)
+    near = rich
     for _ in range(5):
         middle = true[near].mean()
         shifted = true[near] - middle
@@ -145,10 +149,8 @@ def fit_richness(
         slope = float(np.clip(slope, *SLOPES))
         offset = float(mean[near].mean() - slope * middle)
         rest = mean - offset - slope * true
-        spread = 1.4826 * np.median(np.abs(rest - np.median(rest)))
-        near = np.abs(rest) <= 3 * max(spread, 1e-6)
-    rich = true >= np.log(RICH)
-    rich = rich if rich.sum() >= redshift.FEWEST else np.ones(len(true), bool)
+        spread = 1.4826 * np.median(np.abs(rest - np.median(rest))[rich])
+        near = rich & (np.abs(rest) <= 3 * max(spread, 1e-6))
     pull = np.abs((mean - offset) / slope - true)[rich] / np.maximum(error / slope, 1e-6)[rich]
     factor = float(np.clip(np.quantile(pull, redshift.COVERED), *ERROR_FACTORS))
     return [offset, slope], factor
