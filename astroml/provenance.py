@@ -18,10 +18,10 @@ from astroml.errors import AstromlError
 VERSIONS = {
     "simulate": 3,
     "ingest": 5,
-    "train": 2,
+    "train": 3,
     "inject": 2,
     "selection": 1,
-    "infer": 5,
+    "infer": 6,
     "explain": 1,
     "score": 3,
     "catalog": 5,
