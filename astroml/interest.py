@@ -16,6 +16,10 @@ MOST = 5.0
 SHARE = 0.001
 """Share of objects whose oddness is taken for full: the scale of the mean before any label."""
 
+SPACES = ("embedding", "residual_embedding")
+"""Columns of places in which near is alike: of what an object looks like, and of what is left of it
+when that is taken away. Interest is learnt in both together, as far as there are both."""
+
 BLOCK = 20_000
 """Objects of which the process is asked at once."""
 

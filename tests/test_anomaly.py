@@ -111,21 +111,36 @@ def test_together_is_the_mean_by_weight():
     assert all(weight > 0 for weight in combine.WEIGHT.values())
 
 
-def test_the_distance_from_a_cloud_is_mahalanobis_and_its_strays_do_not_count():
+def test_rarity_in_one_cloud_is_mahalanobis_and_its_strays_do_not_count():
     rng = np.random.default_rng(1)
     mixing = np.array([[2.0, 0.0], [1.5, 0.3]])
     points = rng.normal(size=(4000, 2)) @ mixing.T + (5, -1)
-    strays = np.full((80, 2), (-40.0, 60.0))
-    cloud = combine.fit_cloud(np.concatenate([points, strays]))
+    strays = np.full((60, 2), (-40.0, 60.0))
+    cloud = combine.fit_cloud(np.concatenate([points, strays]), 1)
     away = (points - (5, -1)) @ np.linalg.inv(mixing).T
-    expected = np.log(np.square(away).sum(1))
-    found = combine.distance(points, cloud)
-    # Without its outer parts the cloud is narrower, by the same factor each way.
-    far = expected > np.log(4)  # nearer, the error of the middle is what tells
-    assert np.std((found - expected)[far]) < 0.05
-    assert combine.distance(strays, cloud).min() > found.max()
-    few = combine.fit_cloud(points[:3])
-    assert np.isfinite(combine.distance(points, few)).all()
+    expected = np.square(away).sum(1) / 2
+    found = np.expm1(combine.rarity(points, cloud))
+    far = expected > 1  # nearer, the error of the middle is what tells
+    # Without its outer parts the cloud is a little narrower, by the same factor each way.
+    assert np.std((found / expected)[far]) < 0.05
+    assert np.mean((found / expected)[far]) == pytest.approx(1, abs=0.1)
+    assert combine.rarity(strays, cloud).min() > combine.rarity(points, cloud).max()
+
+
+def test_between_several_clouds_it_is_rare():
+    rng = np.random.default_rng(2)
+    points = rng.normal(size=(3000, 2)) * 0.3 + rng.integers(0, 3, (3000, 1)) * (4, 1)
+    cloud = combine.fit_cloud(points, 3)
+    between = np.mean([points[points[:, 0] < 2].mean(0), points[points[:, 0] > 6].mean(0)], 0)
+    assert np.abs(between - (4, 1)).max() < 0.1
+    gap = np.array([(2.0, 0.5)])
+    at = combine.rarity(np.concatenate([gap, [between]]), cloud)
+    assert at[0] > at[1] + 1  # between two clouds it is empty, in the middle of all it is not
+    few = combine.fit_cloud(points[:3], 8)
+    assert np.isfinite(combine.rarity(points, few)).all()
+    lost = points.copy()
+    lost[::7] = np.nan
+    assert np.isfinite(combine.rarity(points, combine.fit_cloud(lost, 3))).all()
 
 
 def test_slices_of_equal_scores_stay_finite():
@@ -302,6 +317,8 @@ def test_labels_lift_what_is_like_the_liked():
     assert len(labelled) == len(set(labelled.tolist())) == 50
     recall = [yes[np.argsort(-one)[:30]].mean() for one in lists]
     assert recall[-1] > 1.5 * recall[0]
+    # More than there are labels, so that some are left to be found.
+    truth, rows = made(6000, share=0.01, shift=5.0)
     found = metrics.score(truth, rows, bootstrap=2)
     assert found["recall_top1pct_after_labels"][0] > found["recall_top1pct_before_labels"][0]
     assert found["recall_unlabelled_after"][0] > found["recall_unlabelled_before"][0]

@@ -39,7 +39,7 @@ RERANKED = (
         "float32",
         "",
         "stat.value",
-        "Interest to expect from the labels, 0 to 5: mean of a Gaussian process on the embedding; "
+        "Interest to expect from the labels, 0 to 5: mean of a Gaussian process on the embeddings; "
         "where no label is near, it follows the score",
     ),
     Column(
@@ -60,12 +60,15 @@ RERANKED = (
 )
 
 
-def points_of(table, where: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the embedding (n, d), each dimension of scatter 1, and which rows (n,) have one."""
+def points_of(table, where: str, names=(EMBEDDING,)) -> tuple[np.ndarray, np.ndarray]:
+    """Return places (n, d), each dimension of scatter 1, and which rows (n,) have one.
+
+    They are the embedding, which has to be there, and those of the other columns named that are.
+    """
     if EMBEDDING not in table.column_names:
         known = ", ".join(table.column_names)
         raise AstromlError(f"{where}: no column {EMBEDDING}; found {known}")
-    points = as_numpy(table[EMBEDDING])
+    points = np.hstack([as_numpy(table[name]) for name in names if name in table.column_names])
     usable = np.isfinite(points).all(1)
     if "flags" in table.column_names:
         usable &= (as_numpy(table["flags"]) & FLAGS["no_data"]) == 0
@@ -129,7 +132,7 @@ def rerank(sheet: Sheet, labels: dict, column: str = "anomaly_score") -> Sheet:
     if column not in table.column_names:
         raise AstromlError(f"column {column!r}: not in {sheet.name}")
     ids = as_numpy(table["object_id"])
-    points, usable = points_of(table, sheet.name)
+    points, usable = points_of(table, sheet.name, interest.SPACES)
     given = np.full(len(ids), np.nan, np.float32)
     given[places_of(ids, labels, sheet.name)] = list(labels.values())
     known = np.flatnonzero(np.isfinite(given) & usable)

@@ -14,9 +14,10 @@ from astroml.store.layout import FLAGS
 from astroml.tasks import labelled
 from astroml.tasks.anomaly.columns import COLUMNS, MODELS, NAMES, RANK_COLUMNS, RANKS, SCORES
 from astroml.tasks.anomaly.combine import (
-    distance,
+    CLOUDS,
     fit_cloud,
     fit_slices,
+    rarity,
     standardised,
     together,
     without_artefacts,
@@ -153,22 +154,31 @@ def calibrate(output: dict, targets: dict[str, np.ndarray]) -> dict:
     Parameters
     ----------
     output : dict
-        Of the network: ``flux`` and ``<model>_score``, each (n,); ``residual_embedding`` (n, k).
+        Of the network: ``flux`` and ``<model>_score``, each (n,); ``embedding`` and
+        ``residual_embedding`` (n, k).
     targets : dict
         Not needed here.
 
     Returns
     -------
     dict
-        For the weights' card: model -> what ``combine.fit_slices`` returned; ``residual`` has what
-        ``combine.fit_cloud`` returned too.
+        For the weights' card: score -> what ``combine.fit_slices`` returned; those of
+        ``combine.CLOUDS`` have what ``combine.fit_cloud`` returned too.
     """
-    cloud = fit_cloud(output["residual_embedding"])
-    output = output | {"residual_score": distance(output["residual_embedding"], cloud)}
+    clouds = {name: fit_cloud(_points(output, name), count) for name, count in CLOUDS.items()}
+    output = output | _rarities(output, clouds)
     found = [name for name in SCORES if f"{name}_score" in output]
     fits = {name: fit_slices(output[f"{name}_score"], output["flux"]) for name in found}
-    fits["residual"] |= cloud
-    return fits
+    return fits | {name: fits[name] | cloud for name, cloud in clouds.items()}
+
+
+def _points(output: dict, name: str) -> np.ndarray:
+    """Return the embedding (n, k) that a score of ``CLOUDS`` is of."""
+    return np.asarray(output["residual_embedding" if name == "residual" else "embedding"])
+
+
+def _rarities(output: dict, clouds: dict) -> dict[str, np.ndarray]:
+    return {f"{name}_score": rarity(_points(output, name), clouds[name]) for name in CLOUDS}
 
 
 def rows(output: dict, objects: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -190,7 +200,7 @@ def rows(output: dict, objects: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         ``artefact`` added.
     """
     flux, fit = np.asarray(output["flux"], float), output["calibration"]
-    output = output | {"residual_score": distance(output["residual_embedding"], fit["residual"])}
+    output = output | _rarities(output, fit)
     columns = {f"{name}_score": np.full(len(flux), np.nan) for name in SCORES}
     columns |= {f"{name}_score": np.asarray(output[f"{name}_score"], float) for name in fit}
     odd = {name: standardised(columns[f"{name}_score"], flux, fit[name]) for name in fit}

@@ -7,8 +7,8 @@ from astroml.tasks import Column
 MODELS = ("ae", "vae", "wgan", "pixelcnn", "colour")
 """Models that score cutouts one by one; a run may leave some out."""
 
-SCORES = (*MODELS, "residual")
-"""What scores cutouts one by one; the residual's shape is that of the autoencoder, always there."""
+SCORES = (*MODELS, "residual", "density")
+"""What scores cutouts one by one; the last two are of the autoencoder, which is always there."""
 
 OUTLIERS = ("iforest", "lof", "pca")
 """Methods that score a whole catalog: what is odd in it shows only beside the others."""
@@ -21,6 +21,7 @@ NAMES = {
     "pixelcnn": "PixelCNN",
     "colour": "density of colours",
     "residual": "shape of the residual",
+    "density": "density of the embedding",
     "iforest": "isolation forest",
     "lof": "local outlier factor",
     "pca": "PCA + isolation forest",
@@ -36,8 +37,9 @@ MEANING = {
     "pixelcnn": "Negative log-likelihood of the pixels by the PixelCNN",
     "colour": "Rareness of the colours in a mixture of normal distributions: of one alone, sigmas "
     "from its mean",
-    "residual": "Logarithm of the Mahalanobis distance of the residual embedding from that of "
-    "validation objects",
+    "residual": "Rareness of the residual's embedding in a mixture of normal distributions of that "
+    "of validation objects: ln (1 - ln p), p over that of the commonest",
+    "density": "Rareness of the embedding in such a mixture",
 }
 
 

@@ -14,10 +14,27 @@ HIGH = 0.8413
 """Quantile that lies one sigma above the median of a normal distribution."""
 
 
-INNER, TRIMMED = 0.9, 6
+CLOUDS = {"residual": 4, "density": 8}
+"""Score -> normal distributions of the mixture that says how rare a place in its embedding is."""
+
+INNER, PASSES = 0.98, 2
 """Share of a cloud of points that it is measured by, and how often that is chosen anew."""
 
-WEIGHT = {"ae": 1.0, "vae": 1.0, "wgan": 0.1, "pixelcnn": 0.1, "colour": 0.5, "residual": 1.25}
+BEGINNINGS = 4
+"""Beginnings of a fit, of which the likeliest end is kept."""
+
+NARROWEST = 1e-3
+"""Least variance of a normal distribution of a cloud, as a part of the cloud's."""
+
+WEIGHT = {
+    "ae": 1.0,
+    "vae": 1.0,
+    "wgan": 0.1,
+    "pixelcnn": 0.1,
+    "colour": 1.0,
+    "residual": 1.25,
+    "density": 2.0,
+}
 """Say of each model in the combined score. They were chosen by the labels of one simulated sky kept
 for such choices: in it the WGAN and the PixelCNN, small as they are here, found less."""
 
@@ -65,32 +82,62 @@ def standardised(score: np.ndarray, flux: np.ndarray, fit: dict[str, list[float]
     return (np.asarray(score, float) - middle) / spread
 
 
-def fit_cloud(points: np.ndarray) -> dict[str, list]:
-    """Measure where most of a cloud of points (n, d) lies, without its outer tenth.
+def fit_cloud(points: np.ndarray, count: int) -> dict[str, list]:
+    """Fit a mixture of normal distributions to a cloud of points (n, d), less its outermost.
+
+    Parameters
+    ----------
+    points : (n, d) array
+        Of what is mostly usual; those that are not finite are left out.
+    count : int
+        Distributions; fewer, where there are few points.
 
     Returns
     -------
     dict
-        ``mean`` (d,) and ``whiten`` (d, d): ``(points - mean) @ whiten`` has scatter 1 each way.
+        ``centre``, ``width`` (d,) that points are measured in; ``weight`` (k,), ``mean`` (k, d) and
+        ``whiten`` (k, d, d) of each distribution: ``(points - mean) @ whiten`` has scatter 1 each
+        way; ``usual``, the least of -ln p that is usual.
     """
+    from sklearn.mixture import GaussianMixture
+
     points = np.asarray(points, float)
     points = points[np.isfinite(points).all(1)]
-    size, inner = points.shape[1], np.ones(len(points), bool)
-    if len(points) < 2 * size + 2:
-        return {"mean": [0.0] * size, "whiten": np.eye(size).tolist()}
-    for _ in range(TRIMMED + 1):
-        mean, cov = points[inner].mean(0), np.atleast_2d(np.cov(points[inner].T))
-        cov += (1e-6 * np.trace(cov) / size + 1e-12) * np.eye(size)
-        whiten = np.linalg.inv(np.linalg.cholesky(cov)).T
+    size = points.shape[1]
+    count = min(count, len(points) // (5 * size))
+    if count < 1:
+        one = {"weight": [1.0], "mean": [[0.0] * size], "whiten": [np.eye(size).tolist()]}
+        return {"centre": [0.0] * size, "width": [1.0] * size, "usual": 0.0} | one
+    low, centre, high = np.quantile(points, [1 - HIGH, 0.5, HIGH], axis=0)
+    width = np.maximum((high - low) / 2, 1e-9)
+    points = (points - centre) / width
+    inner = points
+    for _ in range(PASSES):
+        mixture = GaussianMixture(
+            count, reg_covar=NARROWEST, n_init=BEGINNINGS, random_state=1
+        ).fit(inner)
+        away = -mixture.score_samples(points)
+        inner = points[away <= np.quantile(away, INNER)]
+    return {
+        "centre": centre.tolist(),
+        "width": width.tolist(),
+        "weight": mixture.weights_.tolist(),
+        "mean": mixture.means_.tolist(),
+        "whiten": mixture.precisions_cholesky_.tolist(),
+        "usual": float(np.quantile(away, 0.001)),
+    }
+
+
+def rarity(points: np.ndarray, cloud: dict[str, list]) -> np.ndarray:
+    """Return how rare places (n, d) are in a cloud: ln (1 - ln p), p over that of the commonest."""
+    points = (np.asarray(points, float) - cloud["centre"]) / cloud["width"]
+    size, log_p = points.shape[1], []
+    for weight, mean, whiten in zip(*(cloud[name] for name in ("weight", "mean", "whiten"))):
+        whiten = np.asarray(whiten)
         away = np.square((points - mean) @ whiten).sum(1)
-        inner = away <= np.quantile(away, INNER)
-    return {"mean": mean.tolist(), "whiten": whiten.tolist()}
-
-
-def distance(points: np.ndarray, cloud: dict[str, list]) -> np.ndarray:
-    """Return how far points (n, d) lie from the cloud: logarithm of Mahalanobis' distance."""
-    away = (np.asarray(points, float) - cloud["mean"]) @ np.asarray(cloud["whiten"])
-    return np.log(np.square(away).sum(1) + 1e-6)
+        norm = np.log(np.diag(whiten)).sum() - 0.5 * size * np.log(2 * np.pi)
+        log_p.append(np.log(weight) + norm - 0.5 * away)
+    return np.log1p(np.maximum(-np.logaddexp.reduce(log_p) - cloud["usual"], 0))
 
 
 def together(scores: dict[str, np.ndarray]) -> np.ndarray:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from astroml.interest import MOST, simulated
+from astroml.interest import MOST, SPACES, simulated
 from astroml.neighbours import whitened
 from astroml.resampling import area, curve, resampled
 from astroml.tasks.anomaly.columns import NAMES
@@ -315,15 +315,15 @@ def _correlation(key: str, values, magnitude, which) -> Callable:
 
 def played(rows: dict, yes: np.ndarray) -> tuple[list[np.ndarray], np.ndarray]:
     """Play a person who finds interesting what is, and nothing else; see ``interest.simulated``."""
-    points, odd = whitened(rows["embedding"]), np.asarray(rows["anomaly_score"], float)
+    points = np.hstack([whitened(np.asarray(rows[name])) for name in SPACES if name in rows])
+    odd = np.asarray(rows["anomaly_score"], float)
     return simulated(points, odd, MOST * yes, *LABELS)
 
 
 def _gain(rows: dict, yes: np.ndarray, known: np.ndarray) -> Callable:
     """Return recall in the top one percent before and after labels, of all and of the others."""
-    lists, labelled = played(
-        {name: np.asarray(rows[name])[known] for name in ("embedding", "anomaly_score")}, yes[known]
-    )
+    wanted = [name for name in (*SPACES, "anomaly_score") if name in rows]
+    lists, labelled = played({name: np.asarray(rows[name])[known] for name in wanted}, yes[known])
     whole = [np.full(len(known), -np.inf) for _ in (0, 1)]
     for values, source in zip(whole, (lists[0], lists[-1])):
         values[known] = source
