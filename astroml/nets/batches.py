@@ -180,7 +180,7 @@ def make_ready(
         batch = turn(batch, coin, turns or {})
         planes = [name for name in PLANES if name in batch]
         batch = batch | {name: view_plane(batch[name], coin, move) for name in planes}
-    image = normalisation.stretch(flux) * valid
+    image = normalisation.stretch(flux).mul_(valid)
     image = image.contiguous(memory_format=torch.channels_last)
     rest = {name: values for name, values in batch.items() if name not in ("image", "mask")}
     scale = torch.tensor(normalisation.scale, dtype=image.dtype, device=image.device)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,14 +35,17 @@ class Normalisation:
         """Return the stretched image, (n, band, y, x), of a flux in nJy."""
         scale = torch.tensor(self.scale, dtype=flux.dtype, device=flux.device)
         # Beyond 1e15 lies no sky, and the squares of what follows would overflow.
-        return asinh((flux / scale[:, None, None]).clamp(-1e15, 1e15))
+        return asinh((flux / scale[:, None, None]).clamp_(-1e15, 1e15))
 
 
 def asinh(x: Tensor) -> Tensor:
     """Return the inverse hyperbolic sine; on a CPU several times faster than the library's own."""
     if torch.compiler.is_exporting():
         return torch.asinh(x)  # ONNX has no copysign
-    return torch.copysign(torch.log(x.abs() + torch.sqrt(x * x + 1)), x)
+    if x.requires_grad and torch.is_grad_enabled():
+        return torch.copysign(torch.log(x.abs() + torch.sqrt(x * x + 1)), x)
+    # The same in place, where no gradient needs what lies between: half of the time was memory's.
+    return (x * x).add_(1).sqrt_().add_(x.abs()).log_().copysign_(x)
 
 
 def hypot(x: Tensor, y: Tensor) -> Tensor:
@@ -72,7 +76,8 @@ def usable(image: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     valid : (n, band, y, x) tensor of bool
         Pixels that kept their value.
     """
-    valid = torch.isfinite(image) & ((mask & UNUSABLE) == 0)
+    # Finite: neither beyond all numbers nor none; three times as fast as to ask for it by name.
+    valid = ((mask & UNUSABLE) == 0).logical_and_(image.abs() < math.inf)
     return torch.where(valid, image, 0.0), valid
 
 
