@@ -70,7 +70,7 @@ def build(options: Options, bands: tuple[str, ...], size: int) -> nn.Module:
 
 
 def objectives(net: nn.Module, batch: dict[str, Tensor]) -> Iterator[tuple[str, Tensor]]:
-    """Yield the one loss: of the heat map, and at the true centres of z, richness and offset.
+    """Yield the one loss: of the heat map, of z, richness, offset at true centres, of belief.
 
     Parameters
     ----------
