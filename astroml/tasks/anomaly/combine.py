@@ -100,6 +100,7 @@ def fit_cloud(points: np.ndarray, count: int) -> dict[str, list]:
         way; ``usual``, the least of -ln p that is usual.
     """
     from sklearn.mixture import GaussianMixture
+    from threadpoolctl import threadpool_limits
 
     points = np.asarray(points, float)
     points = points[np.isfinite(points).all(1)]
@@ -112,12 +113,14 @@ def fit_cloud(points: np.ndarray, count: int) -> dict[str, list]:
     width = np.maximum((high - low) / 2, 1e-9)
     points = (points - centre) / width
     inner = points
-    for _ in range(PASSES):
-        mixture = GaussianMixture(
-            count, reg_covar=NARROWEST, n_init=BEGINNINGS, random_state=1
-        ).fit(inner)
-        away = -mixture.score_samples(points)
-        inner = points[away <= np.quantile(away, INNER)]
+    # Sums by several threads differ in their last digits from machine to machine.
+    with threadpool_limits(1):
+        for _ in range(PASSES):
+            mixture = GaussianMixture(
+                count, reg_covar=NARROWEST, n_init=BEGINNINGS, random_state=1
+            ).fit(inner)
+            away = -mixture.score_samples(points)
+            inner = points[away <= np.quantile(away, INNER)]
     return {
         "centre": centre.tolist(),
         "width": width.tolist(),
