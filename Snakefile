@@ -1,9 +1,16 @@
 # From survey FITS cutouts to science catalogs. Reading this file is reading the pipeline:
 # what is configured, which stages there are, in which order, and what a run delivers.
 
+import os
+import sys
+from pathlib import Path
+
 from snakemake.utils import min_version
 
 min_version("9.20")
+
+# The stages are commands that lie beside this Python: called as .venv/bin/snakemake, too.
+os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 
 # A --configfile stands alone; without one, the embedded demo survey runs.

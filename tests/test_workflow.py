@@ -28,7 +28,9 @@ def snakemake(folder, *words, config=SMALL, start=subprocess.run, **how):
         *("--directory", str(folder), "--profile", str(ROOT / "workflow/profiles/local")),
         *("--configfile", str(file), "--cores", "2", *words),
     ]
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    # As by someone who calls .venv/bin/snakemake, and has not activated the environment.
+    mine = str(Path(sys.executable).parent)
+    path = os.pathsep.join(one for one in os.environ["PATH"].split(os.pathsep) if one != mine)
     return start(command, env=os.environ | {"PATH": path}, text=True, **how)
 
 

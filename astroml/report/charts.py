@@ -28,6 +28,9 @@ def drawn(panel: Panel) -> dict:
     return picture(draw(panel), panel.title, panel.alt, panel.text, size)
 
 
+LONG = 22
+"""Letters of the longest name in a legend of three columns."""
+
 FAINT = 0.35
 """Weight of the colour of what is drawn only to be compared with."""
 
@@ -185,7 +188,9 @@ def draw_lines(panel: Panel) -> Callable:
             axes.set_xscale("log")
         axes.set(xlabel=panel.x_label, ylabel=panel.y_label)
         axes.grid(True)
-        figure.legend(loc="outside upper center", ncols=min(3, len(series)), fontsize=10)
+        # Three long names side by side are wider than the figure.
+        columns = min(2 if max(map(len, series)) > LONG else 3, len(series))
+        figure.legend(loc="outside upper center", ncols=columns, fontsize=10)
 
     return draw
 
