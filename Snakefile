@@ -10,7 +10,9 @@ from snakemake.utils import min_version
 min_version("9.20")
 
 # The stages are commands that lie beside this Python: called as .venv/bin/snakemake, too.
-os.environ.update(PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()]))
+os.environ.update(
+    PATH=os.pathsep.join([str(Path(sys.executable).parent), *os.get_exec_path()])
+)
 
 
 # A --configfile stands alone; without one, the embedded demo survey runs.
